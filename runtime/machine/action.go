@@ -10,7 +10,7 @@ type Action struct {
 	Instance int
 	// Signal is a name without SIG (DoSignal), or what ended the process (DoBecame).
 	Signal string
-	// Probe says which one (DoStartProbe, DoStopProbe).
+	// Probe says which one (DoStartProbe).
 	Probe Probe
 	// Steady says that the probe runs at its period; otherwise at the quick pace of a
 	// start (DoStartProbe).
@@ -38,15 +38,15 @@ const (
 	DoStopCommand   ActionKind = "stop-command"   // run the declared stop command; its result does not matter
 	DoReloadCommand ActionKind = "reload-command" // run the declared reload command
 	DoStartProbe    ActionKind = "start-probe"    // begin trying Probe; if it runs already, take the new pace
-	DoStopProbe     ActionKind = "stop-probe"     // end it, and drop the try under way
+	DoStopProbe     ActionKind = "stop-probe"     // end the probes of Instance, if any, and drop the tries under way
 	DoArm           ActionKind = "arm"            // report EventTimer with Timer in After
 	DoCancel        ActionKind = "cancel"         // forget Timer
 	DoNote          ActionKind = "note"           // tell the user Text
 	DoBecame        ActionKind = "became"         // the node's condition changed: Change
 )
 
-// Change says what a node became. Each life that a Start began has exactly one of
-// the last four as its end.
+// Change says what a node became. Of the last four, exactly one ends what a start
+// began; BecameStopped comes once more when what has ended is then told to stop.
 type Change string
 
 const (

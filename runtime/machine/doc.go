@@ -9,18 +9,18 @@
 // arguments give the same answer, and the given State is never altered. A
 // 30-second watchdog is therefore tested in microseconds.
 //
-//	                      Start             Spawned, ready
-//	  Down (never, or   -------> Starting ----------------> Ready <--> Unhealthy
-//	  stopped)                    ^  |                       |  ^
-//	   ^                          |  | Exited, deadline,     |  '---> Reloading
-//	   | TreeGone and             |  | Stop, watchdog        |
-//	   | no longer wanted         |  v                       |
-//	   '-------------------- Stopping <----------------------'
-//	                         |   |    \
-//	   TreeGone, restart due |   |     \ TreeGone, budget spent
-//	                         v   |      '------> GaveUp --- Restart, file change --> Starting
-//	     Starting <------ Backoff|
-//	               Timer         '-- TreeGone, none due --> Exited (Result says clean or failed)
+//	                    Start             Spawned, ready
+//	Down (never, or   -------> Starting ----------------> Ready <--> Unhealthy
+//	stopped)                    ^  |                       |  ^
+//	 ^                          |  | Exited, deadline,     |  '---> Reloading
+//	 | TreeGone and             |  | Stop, watchdog        |
+//	 | no longer wanted         |  v                       |
+//	 '-------------------- Stopping <----------------------'
+//	                       |   |    \
+//	 TreeGone, restart due |   |     \ TreeGone, budget spent
+//	                       v   |      '------> GaveUp --- Restart, file change --> Starting
+//	   Starting <------ Backoff|
+//	             Timer         '-- TreeGone, none due --> Exited (Result says clean or failed)
 //
 // With Restart.Overlap a wanted restart spawns a second instance while the first
 // still serves: it waits in State.Other. Ready, it takes the place of the first,

@@ -38,7 +38,7 @@ type Event struct {
 type EventKind string
 
 const (
-	EventStart       EventKind = "start"        // it is wanted; nothing if it already was
+	EventStart       EventKind = "start"        // it is wanted; nothing if it already was (EventRevive starts again what has ended)
 	EventStop        EventKind = "stop"         // it is no longer wanted: stop it with grace
 	EventStopNow     EventKind = "stop-now"     // the same, without grace
 	EventRestart     EventKind = "restart"      // by hand: start again, even what is down or gave up; outside the budget, which is renewed
@@ -64,7 +64,7 @@ const (
 	EventExtend    EventKind = "notify-extend"    // EXTEND_TIMEOUT_USEC=: For
 
 	EventTimer   EventKind = "timer"   // Timer ran out
-	EventResumed EventKind = "resumed" // the engine stood still or was replaced: all limits run anew, nobody is killed for the gap
+	EventResumed EventKind = "resumed" // the engine stood still or was replaced: limits run anew, probes and sweeps are asked for again, nobody is killed for the gap
 )
 
 // Probe says which of the two probes is meant.

@@ -59,7 +59,7 @@ type Instance struct {
 	Since time.Duration
 	// Failure is why we end it, when that counts as a failure ("did not become ready within 30s").
 	Failure string
-	// Told says that we told it to end, or that it said STOPPING=1 (when Told is false).
+	// Told says that we told it to end; Stopping without it means that it ends by itself.
 	Told bool
 	// Exited says that the main process has ended: Exit.
 	Exited bool
@@ -81,10 +81,11 @@ type Instance struct {
 
 // Result is how an instance ended.
 type Result struct {
-	Code   int    // exit code; -1 when there is none
-	Signal string // the signal that ended it, without SIG; "" when it exited
-	Clean  bool   // counts as clean
-	Text   string // for the user: "exit 1", "signal SEGV", "did not become ready within 30s"
+	Code   int           // exit code; -1 when there is none
+	Signal string        // the signal that ended it, without SIG; "" when it exited
+	Clean  bool          // counts as clean
+	Text   string        // for the user: "exit 1", "signal SEGV", "did not become ready within 30s"
+	At     time.Duration // when
 }
 
 // Tally counts the results of one probe.
