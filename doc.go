@@ -1,0 +1,33 @@
+// Package orrery is the root of a Starlark-scripted build-and-run tool.
+//
+// Users declare services and tasks in services.star; lang evaluates it to one
+// typed graph; runtime runs that graph. The way through the tree:
+//
+//	spec.star         the declaration language, written once
+//	cmd/orrery        the command line: one file a verb
+//	lang              services.star -> *graph.Graph
+//	lang/spec         spec.star: checks arguments, supplies defaults, writes docs and Go types
+//	lang/graph        the typed graph as plain data
+//	lang/export       graph -> dot, mermaid, json, ...
+//	runtime/engine    the one loop that owns live state
+//	runtime/machine   the one pure decision
+//	runtime/proc      processes: spawn, signal, kill a whole tree
+//	runtime/bind      ports, sockets, references
+//	runtime/notify    the sd_notify receiver
+//	runtime/probe     readiness and liveness probes
+//	runtime/task      tasks: run, skip, fail
+//	runtime/logs      byte-exact capture, index, follow, search
+//	runtime/control   one engine a checkout: lock, socket, protocol
+//	stdlib            factories for real servers, in Starlark
+//	examples          projects that the tests run
+//
+// docs/architecture.md tells how a service becomes ready and how a task runs.
+package orrery
+
+import _ "embed"
+
+// SpecSource is the text of spec.star, the definition of the declaration
+// language. It is embedded so that no generated file can change behaviour.
+//
+//go:embed spec.star
+var SpecSource string

@@ -1,0 +1,458 @@
+package graph
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Kind says what a node is.
+type Kind string
+
+// The kinds of nodes.
+const (
+	KindService Kind = "service"
+	KindTask    Kind = "task"
+)
+
+// Use is what spec.star says of the field that holds a text.
+type Use struct {
+	Type string // text, path, port or data
+	Edge bool   // a reference in it makes the node wait
+}
+
+// Node is a service or a task, and where it was declared.
+type Node struct {
+	Kind    Kind     `json:"kind"`
+	Service *Service `json:"service,omitempty"` // set if Kind is KindService
+	Task    *Task    `json:"task,omitempty"`    // set if Kind is KindTask
+	Pos     Pos      `json:"pos"`               // the user's line
+	Stack   []Frame  `json:"stack,omitempty"`   // the calls below it, when a factory made it
+}
+
+// Common returns what services and tasks share.
+func (n *Node) Common() *Common {
+	if n.Kind == KindTask {
+		return &n.Task.Common
+	}
+	return &n.Service.Common
+}
+
+// Name is the node's name.
+func (n *Node) Name() string { return n.Common().Name }
+
+// Texts calls yield for every text of the node.
+func (n *Node) Texts(yield func(field string, use Use, t *Text)) {
+	if n.Kind == KindTask {
+		n.Task.Texts(yield)
+		return
+	}
+	n.Service.Texts(yield)
+}
+
+// DefaultCond is what "after this node" means: ready, or succeeded.
+func (n *Node) DefaultCond() Cond {
+	if n.Kind == KindTask {
+		return Succeeded
+	}
+	return Ready
+}
+
+// Ports returns the names of the service's allocated ports: its ports, then
+// its tcp and udp sockets, in order of declaration.
+func (s *Service) PortNames() []string {
+	names := s.Ports.Keys()
+	for _, l := range s.Listen {
+		if l.Value.Kind == "tcp" || l.Value.Kind == "udp" {
+			names = append(names, l.Key)
+		}
+	}
+	return names
+}
+
+// SocketNames returns the names of the unix sockets that orrery binds for it.
+func (s *Service) SocketNames() []string {
+	var names []string
+	for _, l := range s.Listen {
+		if l.Value.Kind != "tcp" && l.Value.Kind != "udp" {
+			names = append(names, l.Key)
+		}
+	}
+	return names
+}
+
+// Param is a parameter of the project, with the value that was used.
+type Param struct {
+	Name    string `json:"name"`
+	Value   any    `json:"value"`
+	Default any    `json:"default"`
+	Choices []any  `json:"choices,omitempty"`
+	Help    string `json:"help,omitempty"`
+	Pos     Pos    `json:"-"`
+}
+
+// Decl is what the evaluation of a project has declared.
+type Decl struct {
+	Project Project
+	Params  []Param
+	Groups  []Group
+	Nodes   []*Node
+	Secrets []*Secret
+	Tools   []*Tool
+	Pools   []*Pool
+	// Configs says which service took a config_file: its identity in
+	// references -> the service and "config.<name>".
+	Configs map[string]Ref
+}
+
+// Edge says that a node waits for a condition of another.
+type Edge struct {
+	From  string `json:"from"`
+	To    string `json:"to"`
+	Cond  Cond   `json:"cond"`
+	Field string `json:"field"`         // the field of From that made it; for before, gates and template the other's
+	Ref   string `json:"ref,omitempty"` // the marker, if a reference made it
+	Pos   Pos    `json:"pos"`           // of the declaration that made it
+}
+
+// Graph is the graph of a project. It is immutable.
+type Graph struct {
+	Project Project
+	Params  []Param
+	Groups  []Group
+	Nodes   []*Node // in order of declaration
+	Secrets []*Secret
+	Tools   []*Tool
+	Pools   []*Pool
+
+	index   map[string]int
+	out     [][]Edge         // by index of From
+	in      [][]Edge         // by index of To
+	gates   map[int][]string // service -> tasks that gate it
+	configs map[string]Ref
+}
+
+// New makes a Graph: it looks at names, makes references long, checks their
+// kinds, draws the edges and looks for cycles. It returns every problem found,
+// in order of declaration; the graph is usable only when there is none.
+func New(d Decl) (*Graph, []*Problem) {
+	g := &Graph{
+		Project: d.Project, Params: d.Params, Groups: d.Groups, Nodes: d.Nodes,
+		Secrets: d.Secrets, Tools: d.Tools, Pools: d.Pools,
+		index: make(map[string]int, len(d.Nodes)),
+		out:   make([][]Edge, len(d.Nodes)), in: make([][]Edge, len(d.Nodes)),
+		gates: map[int][]string{}, configs: d.Configs,
+	}
+	b := &builder{g: g}
+	b.names()
+	b.references()
+	b.edges()
+	if len(b.problems) == 0 {
+		b.cycles()
+	}
+	slices.SortStableFunc(b.problems, func(a, c *Problem) int { return a.order - c.order })
+	return g, b.problems
+}
+
+// Node returns the node called name, or nil.
+func (g *Graph) Node(name string) *Node {
+	if i, ok := g.index[name]; ok {
+		return g.Nodes[i]
+	}
+	return nil
+}
+
+// Index returns the place of a node in Nodes, or -1.
+func (g *Graph) Index(name string) int {
+	if i, ok := g.index[name]; ok {
+		return i
+	}
+	return -1
+}
+
+// Out returns what the node waits for. Callers must not change it.
+func (g *Graph) Out(name string) []Edge {
+	if i, ok := g.index[name]; ok {
+		return g.out[i]
+	}
+	return nil
+}
+
+// In returns who waits for the node. Callers must not change it.
+func (g *Graph) In(name string) []Edge {
+	if i, ok := g.index[name]; ok {
+		return g.in[i]
+	}
+	return nil
+}
+
+// Gates returns the tasks that gate a service, in order of declaration.
+func (g *Graph) Gates(service string) []string { return g.gates[g.Index(service)] }
+
+// Edges returns every edge, in order of the declaration that waits.
+func (g *Graph) Edges() []Edge {
+	var all []Edge
+	for _, es := range g.out {
+		all = append(all, es...)
+	}
+	return all
+}
+
+// Tool returns the tool that is called by its first program, or nil.
+func (g *Graph) Tool(name string) *Tool {
+	for _, t := range g.Tools {
+		if t.Programs[0] == name {
+			return t
+		}
+	}
+	return nil
+}
+
+// Secret returns the secret called name, or nil.
+func (g *Graph) Secret(name string) *Secret {
+	for _, s := range g.Secrets {
+		if s.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// PartOf reports whether a node belongs to the subtree called top: by its name
+// or by part_of.
+func (g *Graph) PartOf(n *Node, top string) bool {
+	for range len(g.Nodes) {
+		name := n.Name()
+		if name == top || strings.HasPrefix(name, top+"/") {
+			return true
+		}
+		parent := n.Common().PartOf
+		if parent == "" || g.Node(parent) == nil {
+			return false
+		}
+		n = g.Node(parent)
+	}
+	return false
+}
+
+// UnknownTarget is the error of a name that no node, group or subtree has.
+type UnknownTarget struct {
+	Name string
+	Hint string // the nearest name, or ""
+}
+
+// Error names the target and the nearest one.
+func (e *UnknownTarget) Error() string {
+	s := fmt.Sprintf("unknown target %q", e.Name)
+	if e.Hint != "" {
+		s += fmt.Sprintf("; did you mean %q?", e.Hint)
+	}
+	return s
+}
+
+// Expand turns targets (nodes, groups, subtrees) into names of nodes, in order
+// of declaration. No target: the project's default, else every service with
+// autostart. The error is an *UnknownTarget.
+func (g *Graph) Expand(targets []string) ([]string, error) {
+	if len(targets) == 0 {
+		if len(g.Project.Default) == 0 {
+			return g.autostart(), nil
+		}
+		targets = g.Project.Default
+	}
+	want := make([]bool, len(g.Nodes))
+	for _, t := range targets {
+		if err := g.expand(t, want); err != nil {
+			return nil, err
+		}
+	}
+	return g.named(want), nil
+}
+
+func (g *Graph) autostart() []string {
+	var names []string
+	for _, n := range g.Nodes {
+		if n.Kind == KindService && n.Service.Autostart {
+			names = append(names, n.Name())
+		}
+	}
+	return names
+}
+
+func (g *Graph) expand(target string, want []bool) error {
+	for _, gr := range g.Groups {
+		if gr.Name == target {
+			for _, m := range gr.Members {
+				want[g.index[m]] = true
+			}
+			return nil
+		}
+	}
+	found := false
+	if i, ok := g.index[target]; ok {
+		want[i], found = true, true
+	}
+	for i, n := range g.Nodes {
+		if (strings.HasPrefix(n.Name(), target+"/") || n.Common().PartOf != "") && g.PartOf(n, target) {
+			want[i], found = true, true
+		}
+	}
+	if !found {
+		return &UnknownTarget{Name: target, Hint: Suggest(target, g.targets())}
+	}
+	return nil
+}
+
+// targets lists every name that Expand takes.
+func (g *Graph) targets() []string {
+	var names []string
+	for _, gr := range g.Groups {
+		names = append(names, gr.Name)
+	}
+	for _, n := range g.Nodes {
+		names = append(names, n.Name())
+	}
+	return names
+}
+
+func (g *Graph) named(want []bool) []string {
+	var names []string
+	for i, w := range want {
+		if w {
+			names = append(names, g.Nodes[i].Name())
+		}
+	}
+	return names
+}
+
+// Selection says which nodes go with the targets.
+type Selection string
+
+// The selections of Need.
+const (
+	SelectNeeds      Selection = "needs"      // the targets and what they wait for
+	SelectOnly       Selection = "only"       // the targets alone
+	SelectDependents Selection = "dependents" // the targets, who waits for them, and what all these wait for
+	SelectAll        Selection = "all"        // as dependents; no target: every node
+)
+
+// Need returns the nodes that the targets take, in order of declaration. A
+// service takes the tasks that gate it; a condition stopped takes nothing.
+func (g *Graph) Need(targets []string, mode Selection) ([]string, error) {
+	if mode == SelectAll && len(targets) == 0 {
+		for _, n := range g.Nodes {
+			targets = append(targets, n.Name())
+		}
+	}
+	names, err := g.Expand(targets)
+	if err != nil || mode == SelectOnly {
+		return names, err
+	}
+	if mode == SelectDependents || mode == SelectAll {
+		names = g.reach(names, func(i int, visit func(string)) {
+			for _, e := range g.in[i] {
+				visit(e.From)
+			}
+		})
+	}
+	return g.reach(names, func(i int, visit func(string)) {
+		for _, e := range g.out[i] {
+			if e.Cond != Stopped {
+				visit(e.To)
+			}
+		}
+		for _, t := range g.gates[i] {
+			visit(t)
+		}
+	}), nil
+}
+
+// reach returns what next leads to from names, in order of declaration.
+func (g *Graph) reach(names []string, next func(i int, visit func(string))) []string {
+	seen := make([]bool, len(g.Nodes))
+	var stack []int
+	visit := func(name string) {
+		if i := g.index[name]; !seen[i] {
+			seen[i] = true
+			stack = append(stack, i)
+		}
+	}
+	for _, n := range names {
+		visit(n)
+	}
+	for len(stack) > 0 {
+		i := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		next(i, visit)
+	}
+	return g.named(seen)
+}
+
+// Order returns the nodes such that each comes after all that it waits for,
+// and otherwise as declared.
+func (g *Graph) Order() []string {
+	done := make([]bool, len(g.Nodes))
+	order := make([]string, 0, len(g.Nodes))
+	var visit func(i int)
+	visit = func(i int) {
+		if done[i] {
+			return
+		}
+		done[i] = true
+		for _, e := range g.out[i] {
+			to := g.index[e.To]
+			visit(to)
+			if e.Cond == Ready || e.Cond == Healthy {
+				for _, t := range g.gates[to] {
+					visit(g.index[t])
+				}
+			}
+		}
+		order = append(order, g.Nodes[i].Name())
+	}
+	for i := range g.Nodes {
+		visit(i)
+	}
+	return order
+}
+
+// Suggest returns the candidate nearest to name, or "" when none is near.
+func Suggest(name string, candidates []string) string {
+	best, bestDist := "", 3
+	if len(name) < 4 {
+		bestDist = 2
+	}
+	for _, c := range candidates {
+		if d := distance(name, c, bestDist); d < bestDist {
+			best, bestDist = c, d
+		}
+	}
+	return best
+}
+
+// distance is the Levenshtein distance of a and b, or limit when it is no less.
+func distance(a, b string, limit int) int {
+	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {
+		return limit
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		prev, least := row[0], i
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			prev, row[j] = row[j], min(row[j]+1, row[j-1]+1, prev+cost)
+			least = min(least, row[j])
+		}
+		if least >= limit {
+			return limit
+		}
+	}
+	return min(row[len(b)], limit)
+}
