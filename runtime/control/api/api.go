@@ -1,0 +1,134 @@
+// Package api is what the engine and its clients say to each other: the methods of control's protocol and the types of
+// their params, results and events. It is plain data, shared by both sides, and imports nothing.
+//
+//	method                        params    result                events
+//	status                        Names     Status                -
+//	hold                          Hold      Hold                  -
+//	release                       Names     -                     -
+//	start stop restart reload     Act       Status                -
+//	down                          Down      -                     Progress
+//	wait                          Wait      Status                -
+//	events                        Events    -                     Event
+//	bindings                      Names     Bindings              -
+//
+// A Status as the result of start, stop, restart, reload and wait holds only the nodes that were named. Times are RFC 3339
+// with nanoseconds, durations are milliseconds.
+package api
+
+import (
+	"fmt"
+	"time"
+)
+
+// The methods that have params of their own. The four of Act are written as they are.
+const (
+	// MethodStatus asks what the nodes are doing; no names ask for all of them.
+	MethodStatus = "status"
+	// MethodHold holds targets and what they need, and answers as soon as the engine knows them.
+	MethodHold = "hold"
+	// MethodRelease gives up what this connection holds: the named targets, or all.
+	MethodRelease = "release"
+	// MethodDown ends all holds, sends a Progress at each change, and ends when everything is down.
+	MethodDown = "down"
+	// MethodWait answers once all targets are ready or succeeded, or with the error codes timeout, gave_up or failed.
+	MethodWait = "wait"
+	// MethodEvents sends events until it is cancelled.
+	MethodEvents = "events"
+	// MethodBindings asks for the values behind references, and the environments, of the named nodes, or all.
+	MethodBindings = "bindings"
+)
+
+// Names are the params of methods that only take names.
+type Names struct {
+	// Names are those of nodes; none stand for all.
+	Names []string `json:"names,omitempty"`
+}
+
+// Hold asks the engine to bring targets up and keep them up. The result is a Hold too: the nodes that are now held, under
+// the digest of the engine's graph.
+type Hold struct {
+	// Targets are names; none stand for the project's default.
+	Targets []string `json:"targets,omitempty"`
+	// Mode is "needs" (the targets and what they need; also the meaning of ""), "only" (the targets alone) or "all" (what
+	// is downstream of them too).
+	Mode string `json:"mode,omitempty"`
+	// Detach makes the hold outlive the connection: only down ends it.
+	Detach bool `json:"detach,omitempty"`
+	// Digest is of the graph that the client evaluated; one that differs from the engine's is a conflict. Empty: any.
+	Digest string `json:"digest,omitempty"`
+}
+
+// Check says what is wrong with h.
+func (h *Hold) Check() error {
+	switch h.Mode {
+	case "", "needs", "only", "all":
+		return nil
+	}
+	return fmt.Errorf("got mode %q of a hold, want needs, only or all", h.Mode)
+}
+
+// Act are the params of the methods start, stop, restart and reload.
+type Act struct {
+	// Names are those of nodes, at least one.
+	Names []string `json:"names"`
+	// Only leaves the nodes' dependencies and dependents alone.
+	Only bool `json:"only,omitempty"`
+}
+
+// Check says what is wrong with a.
+func (a *Act) Check() error {
+	if len(a.Names) == 0 {
+		return fmt.Errorf("got no names, want at least one")
+	}
+	return nil
+}
+
+// Down are the params of MethodDown.
+type Down struct {
+	// Now kills at once instead of waiting for each node's grace. It also hastens a down that is under way.
+	Now bool `json:"now,omitempty"`
+}
+
+// Wait are the params of MethodWait.
+type Wait struct {
+	// Targets are names; none stand for everything that is held.
+	Targets []string `json:"targets,omitempty"`
+	// TimeoutMS is how long to wait, in milliseconds; 0 is without end.
+	TimeoutMS int64 `json:"timeout_ms,omitempty"`
+}
+
+// Check says what is wrong with w.
+func (w *Wait) Check() error {
+	if w.TimeoutMS < 0 {
+		return fmt.Errorf("got timeout_ms %d, want 0 or more", w.TimeoutMS)
+	}
+	return nil
+}
+
+// Events are the params of MethodEvents.
+type Events struct {
+	// Since is the Seq of the last event that the client knows: later ones follow, kept ones first. 0 sends all that the
+	// engine still has; Status.Seq continues a Status without a gap.
+	Since uint64 `json:"since,omitempty"`
+}
+
+// Event is one change of one node.
+type Event struct {
+	// Seq counts the events of an engine from 1. A gap means that the engine no longer had what is missing.
+	Seq uint64 `json:"seq"`
+	// Time is when it happened.
+	Time time.Time `json:"time"`
+	// Node is the name; empty for the engine itself.
+	Node string `json:"node,omitempty"`
+	// State is the node's state after the event, From the one before; equal when only the text is news.
+	State string `json:"state,omitempty"`
+	From  string `json:"from,omitempty"`
+	// Text says in a few words what happened.
+	Text string `json:"text,omitempty"`
+	// Cause names the root cause, where that is another node or a file.
+	Cause string `json:"cause,omitempty"`
+	// PID is the process that it is about, 0 for none.
+	PID int `json:"pid,omitempty"`
+	// Exit is how the process ended, if it did.
+	Exit *Exit `json:"exit,omitempty"`
+}
