@@ -1,0 +1,224 @@
+package proc
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// orders are what the shim is told, through an anonymous file. Bytes, not strings: JSON would repair what is not UTF-8.
+type orders struct {
+	Paths    [][]byte
+	Argv     [][]byte
+	Env      [][]byte
+	Dir      []byte
+	Listen   int   // how many sockets, from descriptor 3
+	Blocking []int // descriptors to make blocking
+	Watchdog bool
+	Keep     int // descriptors from here on are not passed on
+	Limits   Limits
+	Cred     *credential
+}
+
+// start runs what was prepared: plainly where that is enough, else by the shim.
+func (l *launch) start() (*Process, error) {
+	sealDescriptors()
+	s := l.spec
+	if s.Cgroup != "" {
+		if err := os.MkdirAll(s.Cgroup, 0o755); err != nil {
+			return nil, &StartError{Op: "cgroup", Path: s.Cgroup, Err: err}
+		}
+	}
+	if len(s.Listen) > 0 || s.Watchdog > 0 || !s.Limits.none() || oddSignals() {
+		return l.byShim()
+	}
+	p, err := l.plain()
+	if err != nil && l.cred != nil {
+		// One errno cannot tell whether the user may not enter the directory or not run the program; the shim can.
+		return l.byShim()
+	}
+	return p, err
+}
+
+// plain starts the program directly.
+func (l *launch) plain() (*Process, error) {
+	var last error
+	for _, path := range l.paths {
+		p, err := l.fork(path, l.argv, &syscall.ProcAttr{Dir: l.dir, Env: l.env, Files: l.files, Sys: &syscall.SysProcAttr{Credential: l.credential()}})
+		if err == nil {
+			return p, nil
+		}
+		if last == nil {
+			last = l.why(path, err)
+		}
+		if !errors.Is(err, syscall.EACCES) && !errors.Is(err, syscall.ENOENT) {
+			break
+		}
+	}
+	return nil, last
+}
+
+// why explains the errno of a failed fork and exec.
+func (l *launch) why(path string, err error) error {
+	var se *StartError
+	switch {
+	case errors.As(err, &se):
+		return se
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return &StartError{Op: "fork", Path: path, Err: err}
+	}
+	if e := enter(l.dir); e != nil {
+		return e
+	}
+	if errors.Is(err, syscall.EACCES) && l.dir != "" && unix.Access(l.dir, unix.X_OK) != nil {
+		return &StartError{Op: "enter", Path: l.dir, Err: err}
+	}
+	return explain(path, l.dir, err)
+}
+
+// credential is whom the child becomes at once; the shim does it by itself, after what only root may do.
+func (l *launch) credential() *syscall.Credential {
+	if l.cred == nil {
+		return nil
+	}
+	return &syscall.Credential{Uid: l.cred.Uid, Gid: l.cred.Gid, Groups: l.cred.Groups}
+}
+
+// fork starts path and takes hold of the child; it adds to attr.Sys what all children have.
+func (l *launch) fork(path string, argv []string, attr *syscall.ProcAttr) (*Process, error) {
+	s := l.spec
+	pidfd := -1
+	sys := attr.Sys
+	sys.PidFD, sys.Setpgid, sys.Setsid, sys.Setctty = &pidfd, !s.Foreground && !s.TTY, s.TTY, s.TTY
+	if s.Cgroup != "" {
+		fd, err := unix.Open(s.Cgroup, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, &StartError{Op: "cgroup", Path: s.Cgroup, Err: err}
+		}
+		defer unix.Close(fd)
+		sys.UseCgroupFD, sys.CgroupFD = true, fd
+	}
+	pid, err := s.Reaper.spawn(func() (int, error) { return forkExec(path, argv, attr) })
+	if err != nil {
+		return nil, err
+	}
+	return newProcess(pid, pidfd, s, l.tty)
+}
+
+// forkExec retries for a moment while the program is still open for writing: someone else's fork holds on to the
+// descriptor with which it was just written (golang.org/issue/22315).
+func forkExec(path string, argv []string, attr *syscall.ProcAttr) (int, error) {
+	for wait := time.Millisecond; ; wait *= 2 {
+		pid, err := syscall.ForkExec(path, argv, attr)
+		if !errors.Is(err, syscall.ETXTBSY) || wait > 64*time.Millisecond {
+			return pid, err
+		}
+		time.Sleep(wait)
+	}
+}
+
+// byShim starts our own binary, which becomes the program. /proc/self/exe is the inode that we run from, held by the kernel:
+// it neither matters whether another user may reach our path nor whether the file there was replaced.
+func (l *launch) byShim() (*Process, error) {
+	memfd, err := l.orders()
+	if err != nil {
+		return nil, &StartError{Op: "shim", Path: l.paths[0], Err: err}
+	}
+	defer memfd.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, &StartError{Op: "shim", Path: l.paths[0], Err: err}
+	}
+	defer r.Close()
+	n := len(l.files)
+	files := append(l.files[:n:n], memfd.Fd(), w.Fd())
+	argv := []string{"orrery", Verb, strconv.Itoa(n), strconv.Itoa(n + 1)}
+	var env []string
+	if l.spec.Marker != "" {
+		env = []string{MarkerVar + "=" + l.spec.Marker}
+	}
+	p, err := l.fork("/proc/self/exe", argv, &syscall.ProcAttr{Env: env, Files: files, Sys: &syscall.SysProcAttr{}})
+	w.Close()
+	if err != nil {
+		var se *StartError
+		if errors.As(err, &se) {
+			return nil, err
+		}
+		return nil, &StartError{Op: "fork", Path: l.paths[0], Err: err}
+	}
+	report, err := io.ReadAll(r)
+	if err == nil && len(report) == 0 {
+		return p, nil
+	}
+	p.tty = nil // Start closes it
+	p.Signal(syscall.SIGKILL)
+	p.Wait()
+	p.Close()
+	se := new(StartError)
+	if err != nil || json.Unmarshal(report, se) != nil {
+		return nil, &StartError{Op: "shim", Path: l.paths[0], Err: errors.New("it died before the program ran: " + string(report))}
+	}
+	return nil, se
+}
+
+// orders writes what the shim must know into an anonymous file.
+func (l *launch) orders() (*os.File, error) {
+	s := l.spec
+	o := orders{Paths: bytesOf(l.paths), Argv: bytesOf(l.argv), Env: bytesOf(l.env), Dir: []byte(l.dir), Listen: len(s.Listen),
+		Watchdog: s.Watchdog > 0, Keep: len(l.files), Limits: s.Limits, Cred: l.cred}
+	for i, x := range s.Listen {
+		if !x.Shared {
+			o.Blocking = append(o.Blocking, 3+i)
+		}
+	}
+	b, err := json.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := unix.MemfdCreate("orrery-exec", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "orders")
+	if _, err := f.Write(b); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func bytesOf(ss []string) [][]byte {
+	bs := make([][]byte, len(ss))
+	for i, s := range ss {
+		bs[i] = []byte(s)
+	}
+	return bs
+}
+
+// sealDescriptors marks whatever we hold above the standard ones close-on-exec. Go opens everything so; what we were
+// started with (a terminal's, a make's) is not.
+func sealDescriptors() {
+	if unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return
+	}
+	ents, _ := os.ReadDir("/proc/self/fd")
+	for _, e := range ents {
+		if n, err := strconv.Atoi(e.Name()); err == nil && n > 2 {
+			unix.CloseOnExec(n)
+		}
+	}
+}
+
+// oddSignals says that we were started with signals ignored or blocked (nohup, `orrery up &` in a script), which a child
+// would inherit. Go resets only those that it handles.
+func oddSignals() bool {
+	b, err := os.ReadFile("/proc/thread-self/status")
+	return err == nil && oddStatus(b)
+}
