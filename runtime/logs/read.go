@@ -63,13 +63,13 @@ func (r *reader) old(ctx context.Context) (bool, error) {
 		emit = ring.add
 	}
 	for _, s := range r.sources {
-		r.load(s, true)
+		r.load(s, !r.query.Follow)
 	}
 	for n := 0; len(r.heads) > 0; n++ {
 		if n%256 == 0 && ctx.Err() != nil {
 			return false, ctx.Err()
 		}
-		if !r.pop(true, emit) {
+		if !r.pop(!r.query.Follow, emit) {
 			return false, nil
 		}
 	}
@@ -130,7 +130,6 @@ func (r *reader) scan(first bool) error {
 	if err != nil {
 		return err
 	}
-	var found []*source
 	for _, node := range nodes {
 		if !r.query.wantsNode(node) {
 			continue
@@ -140,25 +139,25 @@ func (r *reader) scan(first bool) error {
 			if !r.query.wantsStream(stream) || r.known[path] || !exists(path) && !exists(rotated(path, 1)) {
 				continue
 			}
-			found = append(found, &source{node: node, stream: stream, path: path, limit: -1})
+			s := &source{node: node, stream: stream, path: path, limit: -1}
+			if r.position(s, first) {
+				r.known[path] = true
+				r.sources = append(r.sources, s)
+			}
 		}
 	}
-	r.sources = append(r.sources, found...)
-	for _, s := range found {
-		r.known[s.path] = true
+	for _, s := range r.sources {
 		s.block = min(256<<10, max(4<<10, (8<<20)/len(r.sources)))
-		r.position(s, first)
 	}
 	return nil
 }
 
-// position brings a new source to its start.
-func (r *reader) position(s *source, first bool) {
+// position brings a new source to its start. False: its files are just being removed, or made.
+func (r *reader) position(s *source, first bool) bool {
 	q := &r.query
 	segs := listSegments(s.path)
 	if len(segs) == 0 {
-		delete(r.known, s.path) // removed meanwhile, or about to come
-		return
+		return false
 	}
 	pos := segs[0].base
 	if !q.Since.IsZero() {
@@ -178,6 +177,10 @@ func (r *reader) position(s *source, first bool) {
 		s.limit = end
 	}
 	s.seek(pos)
+	if s.view != nil && first && q.Tail < 0 {
+		s.skipMarks()
+	}
+	return s.view != nil
 }
 
 // load gives a source its next line, if it has none and there is one.

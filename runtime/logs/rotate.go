@@ -1,7 +1,9 @@
 package logs
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -39,22 +41,27 @@ func openFile(dir, stream string) (*file, error) {
 			return nil, err
 		}
 	}
+	size := int64(-1)
+	if fi, err := os.Stat(f.path); err == nil {
+		size = fi.Size()
+	}
+	f.openIndex(size) // before new data is made: a reader that sees data expects its index
 	data, err := os.OpenFile(f.path, os.O_RDWR|os.O_CREATE, 0o640)
 	if err != nil {
+		f.index.close()
 		return nil, err
 	}
 	f.data = data
-	f.openIndex()
 	return f, nil
 }
 
-// openIndex opens the index that belongs to the data file, or begins one.
-func (f *file) openIndex() {
+// openIndex opens the index that belongs to a data file of that size (-1: none yet), or begins one.
+func (f *file) openIndex(size int64) {
 	f.index = openIndex(indexPath(f.path))
 	r := indexReader{f: f.index.f}
 	if b, ok := r.base(); ok {
 		f.base, f.born = b.offset, time.Unix(0, b.time)
-		if fi, err := f.data.Stat(); err == nil && r.last(f.index.size).offset <= fi.Size() {
+		if r.last(f.index.size).offset <= max(size, 0) {
 			return
 		}
 	}
@@ -62,6 +69,9 @@ func (f *file) openIndex() {
 	f.base = 0
 	if segs := listSegments(f.path); len(segs) > 0 {
 		f.base = segs[len(segs)-1].base
+		if size < 0 {
+			f.base = segs[len(segs)-1].end()
+		}
 	}
 	f.index.restart(f.base, f.born)
 }
@@ -101,22 +111,33 @@ func (f *file) rotate(keep int, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if err = shift(f.path, keep); err == nil {
-		err = os.Rename(fresh, f.path)
+	index := openIndex(indexPath(fresh))
+	index.restart(f.base+size, now)
+	err = nil
+	if exists(f.path) { // else an earlier try came half-way
+		err = shift(f.path, keep)
+	}
+	if err == nil {
+		err = replace(fresh, f.path)
 	}
 	if err != nil {
 		data.Close()
-		os.Remove(fresh)
+		index.close()
 		return err
 	}
-	f.data.Close()
-	f.index.close()
-	f.data = data
+	f.close()
+	f.data, f.index = data, index
 	f.base += size
 	f.born, f.retry = now, time.Time{}
-	f.index = openIndex(indexPath(f.path))
-	f.index.restart(f.base, now)
 	return nil
+}
+
+// replace gives a fresh file its name, the index first: a reader that sees data expects its index.
+func replace(fresh, path string) error {
+	if err := os.Rename(indexPath(fresh), indexPath(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.Rename(fresh, path)
 }
 
 // shift moves path to .1, .1 to .2 and so on, up to the first free number; when there is none the oldest goes. An index

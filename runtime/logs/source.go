@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -83,13 +84,17 @@ func (s *source) close() {
 // will not go on (cut).
 func (s *source) fill() bool {
 	for {
-		replaced := s.replaced() // asked first: a file with a successor does not grow any more
 		if cap(s.buf)-len(s.buf) < s.block/2 {
 			s.buf = append(make([]byte, 0, 2*len(s.buf)+s.block), s.buf...)
 		}
 		end := s.pos + int64(len(s.buf))
-		n, _ := s.view.data.ReadAt(s.buf[len(s.buf):cap(s.buf)], end-s.view.base)
-		s.buf = s.buf[:len(s.buf)+max(n, 0)]
+		room := s.buf[len(s.buf):cap(s.buf)]
+		n, _ := s.view.data.ReadAt(room, end-s.view.base)
+		replaced := n == 0 && s.replaced()
+		if replaced { // it may have grown before it was; now it does not any more
+			n, _ = s.view.data.ReadAt(room, end-s.view.base)
+		}
+		s.buf = s.buf[:len(s.buf)+n]
 		s.loadMarks(end + int64(n))
 		if n > 0 {
 			return true
@@ -182,6 +187,12 @@ func (s *source) loadMarks(end int64) {
 		}
 		s.marks = append(s.marks, e)
 	}
+}
+
+// skipMarks forgets the marks that are there already.
+func (s *source) skipMarks() {
+	s.loadMarks(math.MaxInt64)
+	s.marks = slices.DeleteFunc(s.marks, func(e entry) bool { return e.kind != recData })
 }
 
 // next returns the next line or mark. With flush the bytes at the end count as a line although no newline ends them.
