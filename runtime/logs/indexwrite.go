@@ -13,10 +13,16 @@ type indexWriter struct {
 	f       *os.File // nil: could not be opened; times and marks are lost, bytes are not
 	size    int64
 	pending []byte
-	last    record // the last one written
-	lastAt  int64  // and its place
+	data    spot // the last data record
+	gap     spot // the last drop: its count grows in place
 	tokens  float64
 	filled  time.Time // when tokens were last added
+}
+
+// spot is a record and its place in the index.
+type spot struct {
+	record
+	at int64
 }
 
 const (
@@ -39,42 +45,37 @@ func openIndex(path string) indexWriter {
 	return x
 }
 
-// put appends encoded records, or holds them back when the disk is full.
-func (x *indexWriter) put(b []byte) bool {
-	if x.f == nil {
-		return false
+// put appends encoded records, or holds them back when the disk is full. It returns where the first one is, or will be.
+func (x *indexWriter) put(b []byte, limit int) (int64, bool) {
+	at := x.size + int64(len(x.pending))
+	if x.f == nil || len(x.pending)+len(b) > limit {
+		return 0, false
 	}
-	if len(x.pending)+len(b) <= maxPending {
-		x.pending = append(x.pending, b...)
-	}
-	return x.flush()
+	x.pending = append(x.pending, b...)
+	x.flush()
+	return at, true
 }
 
-func (x *indexWriter) flush() bool {
-	if x.f == nil {
-		return false
-	}
+// flush tries to write what was held back. A short write is overwritten whole by the next try.
+func (x *indexWriter) flush() {
 	if len(x.pending) == 0 {
-		return true
+		return
 	}
-	// A short write is overwritten whole by the next try: the size moves on only when all is there.
-	if _, err := x.f.WriteAt(x.pending, x.size); err != nil {
-		return false
+	if _, err := x.f.WriteAt(x.pending, x.size); err == nil {
+		x.size += int64(len(x.pending))
+		x.pending = nil
 	}
-	x.lastAt = x.size + int64(len(x.pending)) - recordSize
-	x.size += int64(len(x.pending))
-	x.last, _ = decodeRecord(x.pending[len(x.pending)-recordSize:])
-	x.pending = nil
-	return true
 }
 
-// replace writes the record over the last one: no space is needed for it.
-func (x *indexWriter) replace(r record) bool {
-	if _, err := x.f.WriteAt(appendRecord(nil, r), x.lastAt); err != nil {
-		return false
+// rewrite replaces the record at that place: on the disk no space is needed for it.
+func (x *indexWriter) rewrite(at int64, r record) {
+	b := appendRecord(nil, r)
+	if at >= x.size {
+		copy(x.pending[at-x.size:], b)
+		x.flush()
+		return
 	}
-	x.last = r
-	return true
+	x.f.WriteAt(b, at)
 }
 
 // restart empties the index and writes its first record.
@@ -82,40 +83,48 @@ func (x *indexWriter) restart(base int64, now time.Time) {
 	if x.f != nil {
 		x.f.Truncate(0)
 	}
-	x.size, x.pending, x.last = 0, nil, record{}
-	x.put(appendRecord(nil, record{kind: recBase, offset: base, time: now.UnixNano()}))
+	x.size, x.pending, x.data, x.gap = 0, nil, spot{}, spot{}
+	x.put(appendRecord(nil, record{kind: recBase, offset: base, time: now.UnixNano()}), maxPending)
 }
 
 // note records that bytes are about to arrive at offset.
 func (x *indexWriter) note(offset int64, now time.Time) {
 	r := record{kind: recData, offset: offset, time: now.UnixNano()}
-	if x.last.kind == recData && x.last.offset == offset && len(x.pending) == 0 {
-		x.replace(r)
+	if x.data.kind == recData && x.data.offset == offset { // they were about to already
+		x.data.record = r
+		x.rewrite(x.data.at, r)
 		return
 	}
 	x.tokens = min(recordBurst, x.tokens+now.Sub(x.filled).Seconds()*recordRate)
 	x.filled = now
-	if x.tokens < 1 || len(x.pending) > maxPending/2 {
+	if x.tokens < 1 {
 		return
 	}
 	x.tokens--
-	x.put(appendRecord(nil, r))
+	if at, ok := x.put(appendRecord(nil, r), maxPending); ok {
+		x.data = spot{r, at}
+	}
 }
 
 // drop adds n to the bytes dropped at offset.
 func (x *indexWriter) drop(offset, n int64, errno syscall.Errno, now time.Time) {
 	r := record{kind: recDrop, offset: offset, time: now.UnixNano(), count: n, errno: uint16(errno)}
-	if k := len(x.pending) - recordSize; k >= 0 {
-		if p, ok := decodeRecord(x.pending[k:]); ok && p.kind == recDrop && p.offset == offset {
-			r.time, r.count = p.time, p.count+n
-			x.pending = x.pending[:k]
-		}
-	} else if x.last.kind == recDrop && x.last.offset == offset {
-		r.time, r.count = x.last.time, x.last.count+n
-		x.replace(r)
+	if x.gap.kind == recDrop && x.gap.offset == offset {
+		r.time, r.count = x.gap.time, x.gap.count+n
+		x.gap.record = r
+		x.rewrite(x.gap.at, r)
 		return
 	}
-	x.put(appendRecord(nil, r))
+	if at, ok := x.put(appendRecord(nil, r), 2*maxPending); ok {
+		x.gap = spot{r, at}
+	}
+}
+
+// mark appends a mark at offset. What arrives there later is another chunk.
+func (x *indexWriter) mark(offset int64, at time.Time, kind, text string) {
+	if _, ok := x.put(encodeMark(offset, at, kind, text), maxPending); ok {
+		x.data, x.gap = spot{}, spot{}
+	}
 }
 
 func dropText(n int64, errno syscall.Errno) string {

@@ -223,7 +223,7 @@ func (s *stream) mark(at time.Time, kind, text string) {
 		return
 	}
 	if size, err := s.file.size(); err == nil {
-		s.file.index.put(encodeMark(size, at, kind, text))
+		s.file.index.mark(size, at, kind, text)
 	}
 	if s.onData != nil {
 		s.onData()
@@ -279,7 +279,9 @@ func (s *stream) close() {
 		<-s.done
 	}
 	if n := int64(len(s.held)); n > 0 {
-		s.file.index.drop(s.file.index.last.offset, n, 0, time.Now())
+		if size, err := s.file.size(); err == nil {
+			s.file.index.drop(size, n, 0, time.Now())
+		}
 	}
 	s.file.close()
 }

@@ -82,7 +82,7 @@ func (f *file) size() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if fi.Size() < f.index.last.offset && f.index.last.kind != recBase {
+	if fi.Size() < f.index.data.offset {
 		f.index.restart(f.base, time.Now())
 	}
 	return fi.Size(), nil
