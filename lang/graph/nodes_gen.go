@@ -511,6 +511,71 @@ func (v *Task) Texts(yield func(field string, use Use, t *Text)) {
 	}
 }
 
+// NewRecord returns a pointer to a zero record of spec.star, or nil.
+func NewRecord(name string) any {
+	switch name {
+	case "Port":
+		return new(Port)
+	case "Listen":
+		return new(Listen)
+	case "Command":
+		return new(Command)
+	case "Probe":
+		return new(Probe)
+	case "Restart":
+		return new(Restart)
+	case "Stop":
+		return new(Stop)
+	case "Reload":
+		return new(Reload)
+	case "Watchdog":
+		return new(Watchdog)
+	case "Input":
+		return new(Input)
+	case "OnChange":
+		return new(OnChange)
+	case "CleanExit":
+		return new(CleanExit)
+	case "Watch":
+		return new(Watch)
+	case "ConfigFile":
+		return new(ConfigFile)
+	case "Log":
+		return new(Log)
+	case "Limits":
+		return new(Limits)
+	case "Harden":
+		return new(Harden)
+	case "Data":
+		return new(Data)
+	case "RateLimit":
+		return new(RateLimit)
+	case "Site":
+		return new(Site)
+	case "Schedule":
+		return new(Schedule)
+	case "Pool":
+		return new(Pool)
+	case "Pattern":
+		return new(Pattern)
+	case "Secret":
+		return new(Secret)
+	case "Tool":
+		return new(Tool)
+	case "Project":
+		return new(Project)
+	case "Group":
+		return new(Group)
+	case "Common":
+		return new(Common)
+	case "Service":
+		return new(Service)
+	case "Task":
+		return new(Task)
+	}
+	return nil
+}
+
 // Attribute is what spec.star says of something that a reference can name.
 type Attribute struct {
 	Name string // as written

@@ -25,6 +25,7 @@ func (s *Spec) GoSource() ([]byte, error) {
 			}
 		}
 	}
+	s.goNew(&b)
 	s.goAttributes(&b)
 	return format.Source(b.Bytes())
 }
@@ -246,6 +247,24 @@ func (s *Spec) walkRef(b *bytes.Buffer, expr, field string, t *Type, edge bool) 
 	if t.Optional {
 		b.WriteString("}\n")
 	}
+}
+
+// goNew writes the constructor of zero records by name.
+func (s *Spec) goNew(b *bytes.Buffer) {
+	b.WriteString("// NewRecord returns a pointer to a zero record of spec.star, or nil.\nfunc NewRecord(name string) any {\n\tswitch name {\n")
+	for _, o := range s.order {
+		name := ""
+		switch o := o.(type) {
+		case *Record:
+			name = o.Name
+		case *Namespace:
+			name = o.Record
+		}
+		if name != "" {
+			fmt.Fprintf(b, "\tcase %q:\n\t\treturn new(%s)\n", name, name)
+		}
+	}
+	b.WriteString("\t}\n\treturn nil\n}\n\n")
 }
 
 func (s *Spec) goAttributes(b *bytes.Buffer) {

@@ -46,6 +46,9 @@ type Type struct {
 	Min, Max *int     // of an int
 	Single   bool     // of a list: a bare element stands for a list of it
 	Optional bool     // None is allowed
+
+	record *Record    // of a ref
+	space  *Namespace // of a ref
 }
 
 // Field is one argument of a builtin.
@@ -80,6 +83,7 @@ type Record struct {
 
 	all    []*Field
 	byName map[string]int
+	plan   *plan // nil of functions
 }
 
 // AllFields returns inherited fields, then own ones.
@@ -173,7 +177,7 @@ func parse(src string) (*Spec, error) {
 			return nil, err
 		}
 	}
-	return s, nil
+	return s, s.plans()
 }
 
 // link joins inherited fields and looks at every type name and doc.
@@ -199,7 +203,10 @@ func (s *Spec) link(r *Record) error {
 			return fmt.Errorf("%s.%s has no doc", r.Name, f.Name)
 		}
 		for t := f.Type; t != nil; t = t.Elem {
-			if t.Kind == kindRef && s.records[t.Ref] == nil && s.spaces[t.Ref] == nil {
+			if t.Kind == kindRef {
+				t.record, t.space = s.records[t.Ref], s.spaces[t.Ref]
+			}
+			if t.Kind == kindRef && t.record == nil && t.space == nil {
 				return fmt.Errorf("%s.%s: unknown type %s", r.Name, f.Name, t.Ref)
 			}
 		}
