@@ -66,7 +66,7 @@ func (c *Client) Close() error {
 // an *ErrNoEngine when the connection is lost.
 func (c *Client) Call(ctx context.Context, method string, params, result any) error {
 	got, err := c.request(ctx, method, params, nil)
-	if err != nil || result == nil {
+	if err != nil || result == nil || got == nil {
 		return err
 	}
 	if err := json.Unmarshal(got, result); err != nil {
@@ -202,10 +202,15 @@ func (c *Client) send(ctx context.Context, q request) error {
 	}
 	c.write.Lock()
 	defer c.write.Unlock()
-	defer context.AfterFunc(ctx, func() { c.nc.SetWriteDeadline(time.Unix(1, 0)) })()
-	if n, err := c.nc.Write(line); err != nil {
+	cut := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { defer close(cut); c.nc.SetWriteDeadline(time.Unix(1, 0)) })
+	n, err := c.nc.Write(line)
+	if !stop() {
+		<-cut
+		c.nc.SetWriteDeadline(time.Time{})
+	}
+	if err != nil {
 		if n == 0 && ctx.Err() != nil {
-			c.nc.SetWriteDeadline(time.Time{})
 			return ctx.Err()
 		}
 		// The engine may have said why before it closed: let the reader find it.
