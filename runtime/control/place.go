@@ -56,7 +56,7 @@ func Locate(projectFile string) (Place, error) {
 	if base, err := os.UserCacheDir(); err == nil {
 		p.Cache = filepath.Join(base, "orrery")
 	} else {
-		p.Cache = filepath.Join(p.Dir, "cache")
+		p.Cache = filepath.Join(p.Dir, "task-cache") // apart from NodeDir's .orrery/cache
 	}
 	p.Run = filepath.Join("/tmp", "orrery-"+strconv.Itoa(os.Geteuid())+"-"+p.Hash)
 	if base := os.Getenv("XDG_RUNTIME_DIR"); ownDir(base) {
