@@ -70,15 +70,16 @@ func timedOut(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// allowed is the time that a try had.
+// allowed is the time that a try had, in two digits: the clock began to run a
+// little before start.
 func allowed(ctx context.Context, start time.Time) string {
 	end, ok := ctx.Deadline()
 	if !ok {
 		end = time.Now()
 	}
-	d := end.Sub(start)
-	if d > 20*time.Millisecond {
-		d = d.Round(10 * time.Millisecond)
+	d, grain := end.Sub(start), time.Duration(1)
+	for d/grain >= 100 {
+		grain *= 10
 	}
-	return d.String()
+	return d.Round(grain).String()
 }

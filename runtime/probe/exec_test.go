@@ -132,7 +132,7 @@ wait; sleep 600`
 	results := make(chan error, 10)
 	r := Start(p, Pace{Timeout: 2 * time.Second, Period: time.Hour, Steady: true}, func(err error) { results <- err })
 	defer r.Stop()
-	want(t, <-results, "exec script: got no exit in 2s, want exit 0: waiting for the moon")
+	want(t, <-results, "exec script: got no exit in ", ", want exit 0: waiting for the moon")
 	for _, pid := range pids(t, file, 3) {
 		gone(t, pid)
 	}

@@ -3,10 +3,8 @@ package probe
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -56,7 +54,7 @@ func TestHTTP(t *testing.T) {
 		want(t, err, fmt.Sprintf("GET http://127.0.0.1:%d/healthz: got %d, want %s", port, test.status, test.want))
 	}
 	slow := httpProbeOf(t, port, graph.Probe{Path: graph.Lit("slow")})
-	want(t, check(t, slow, 50*time.Millisecond), fmt.Sprintf("GET http://127.0.0.1:%d/slow: got no answer in 50ms", port))
+	want(t, check(t, slow, 50*time.Millisecond), fmt.Sprintf("GET http://127.0.0.1:%d/slow: got no answer in ", port))
 	s.Close()
 	want(t, check(t, slow, long), "/slow: connection refused")
 }
@@ -207,10 +205,5 @@ func TestHTTPOddServers(t *testing.T) {
 	}
 	silent := listen(t, "tcp", "127.0.0.1:0")
 	p := httpProbeOf(t, portOf(silent), graph.Probe{})
-	want(t, check(t, p, 30*time.Millisecond), "got no answer in 30ms")
-	_, port, _ := net.SplitHostPort(silent.Addr().String())
-	want(t, check(t, p, 30*time.Millisecond), "127.0.0.1:"+port)
-	if _, err := strconv.Atoi(port); err != nil {
-		t.Fatal(err)
-	}
+	want(t, check(t, p, 30*time.Millisecond), "GET http://"+silent.Addr().String()+"/: got no answer in ")
 }

@@ -154,3 +154,19 @@ func TestGate(t *testing.T) {
 		t.Errorf("got the report %v after the gate opened, want < 150 ms and at most 2 s under load", d)
 	}
 }
+
+func TestAllowed(t *testing.T) {
+	start := time.Now()
+	for left, want := range map[time.Duration]string{
+		998 * time.Millisecond:   "1s",
+		1994 * time.Millisecond:  "2s",
+		49700 * time.Microsecond: "50ms",
+		time.Minute:              "1m0s",
+	} {
+		ctx, cancel := context.WithDeadline(context.Background(), start.Add(left))
+		if got := allowed(ctx, start); got != want {
+			t.Errorf("%v: got %s, want %s", left, got, want)
+		}
+		cancel()
+	}
+}
