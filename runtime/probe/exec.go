@@ -53,6 +53,7 @@ func newExec(p *graph.Probe, t Target) (Probe, error) {
 	return e, nil
 }
 
+// Check runs the program. When ctx ends first, all its processes are killed.
 func (p *execProbe) Check(ctx context.Context) error {
 	start := time.Now()
 	mark := markVar + "=" + rand.Text()
@@ -159,6 +160,7 @@ type tail struct {
 	buf []byte
 }
 
+// Write never fails and never blocks the program that is read from.
 func (t *tail) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -28,6 +28,7 @@ func newFile(p *graph.Probe, t Target) (Probe, error) {
 	return &fileProbe{path}, nil
 }
 
+// Check looks for the file; symlinks are followed.
 func (p *fileProbe) Check(context.Context) error {
 	_, err := os.Stat(p.path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -103,6 +103,7 @@ func (p *httpProbe) newClient() *http.Client {
 	}
 }
 
+// Check makes one GET.
 func (p *httpProbe) Check(ctx context.Context) error {
 	start := time.Now()
 	inner, cancel := context.WithCancel(ctx)

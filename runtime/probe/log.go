@@ -28,6 +28,7 @@ func newLog(p *graph.Probe, t Target) (Probe, error) {
 	return &logProbe{want: want, colour: regexp.MustCompile("\x1b\\[[0-9:;?]*[ -/]*[@-~]"), lines: t.Lines}, nil
 }
 
+// Check looks at the lines since the last try.
 func (p *logProbe) Check(ctx context.Context) error {
 	if p.seen {
 		return nil

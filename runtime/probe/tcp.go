@@ -19,6 +19,7 @@ func newTCP(p *graph.Probe, t Target) (Probe, error) {
 	return &tcpProbe{d}, nil
 }
 
+// Check connects and closes.
 func (p *tcpProbe) Check(ctx context.Context) error {
 	start := time.Now()
 	conn, err := p.dial(ctx)

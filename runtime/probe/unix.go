@@ -35,6 +35,7 @@ func newUnix(p *graph.Probe, t Target) (Probe, error) {
 	return &unixProbe{path}, nil
 }
 
+// Check connects and closes, whatever the type of the socket.
 func (p *unixProbe) Check(ctx context.Context) error {
 	start := time.Now()
 	var err error
