@@ -118,7 +118,7 @@ func (h *hunt) run(ctx context.Context) (int, error) {
 		if h.cgroup != "" && killCgroup(h.cgroup) == nil && populated(h.cgroup) {
 			left++
 		}
-		h.look(func(s stat) {
+		err := h.look(func(s stat) {
 			fd, err := kill(s)
 			switch {
 			case err != nil:
@@ -128,6 +128,11 @@ func (h *hunt) run(ctx context.Context) (int, error) {
 				dying = append(dying, fd)
 			}
 		}, false)
+		if err != nil {
+			err = fmt.Errorf("cannot find the processes of %q: %w", h.name, err)
+			await(dying)
+			return len(killed), err
+		}
 		if left += len(dying); left > len(dying) {
 			time.Sleep(time.Millisecond) // the cgroup empties by itself
 		}
@@ -149,12 +154,8 @@ func (h *hunt) run(ctx context.Context) (int, error) {
 
 // look calls hit for every living member, as soon as it is seen: a process that forks and ends within a millisecond
 // must be hit before it is gone. With only, no other sign than descent counts.
-func (h *hunt) look(hit func(stat), only bool) {
+func (h *hunt) look(hit func(stat), only bool) error {
 	h.rootSeen()
-	all, err := pids()
-	if err != nil {
-		return
-	}
 	var later []stat
 	found := func(s stat) {
 		h.members[s.pid] = s.start
@@ -162,10 +163,10 @@ func (h *hunt) look(hit func(stat), only bool) {
 			hit(s)
 		}
 	}
-	for _, pid := range all {
+	err := eachPid(func(pid int) {
 		s, err := readStat(pid)
 		if err != nil || h.spare[pid] || s.ppid == 2 || pid == 2 { // 2: threads of the kernel
-			continue
+			return
 		}
 		if start, was := h.members[pid]; was && start != s.start {
 			delete(h.members, pid) // the pid is somebody else's now
@@ -175,7 +176,7 @@ func (h *hunt) look(hit func(stat), only bool) {
 		} else {
 			later = append(later, s)
 		}
-	}
+	})
 	for again := true; again; { // children with a smaller pid than their parent
 		again = false
 		rest := later[:0]
@@ -189,6 +190,7 @@ func (h *hunt) look(hit func(stat), only bool) {
 		}
 		later = rest
 	}
+	return err
 }
 
 // rootSeen counts the main process as a member while its pid cannot be anybody else's: as long as it, or
