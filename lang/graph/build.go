@@ -11,6 +11,7 @@ type builder struct {
 	g        *Graph
 	problems []*Problem
 	tainted  map[string]bool // "node.export" that holds a secret; filled while asked
+	hints    int             // nearest names looked for
 }
 
 func (b *builder) problem(i int, code, field, format string, args ...any) *Problem {
@@ -29,6 +30,13 @@ func (b *builder) names() {
 	units := make(map[string]int, len(b.g.Nodes))
 	for i, n := range b.g.Nodes {
 		name := n.Name()
+		if !ValidName(name) || name == Self {
+			p := b.problem(i, "bad-name", "name", "got the name %q, want [a-z0-9][a-z0-9_-]*, nested with /", name)
+			if name == Self {
+				p.Message = `cannot call a node "self": that is the name of the declaration at hand`
+			}
+			p.Hint = "give it another name"
+		}
 		if first, dup := b.g.index[name]; dup {
 			p := b.problem(i, "duplicate-name", "name", "%s %q is declared twice", n.Kind, name)
 			p.Related = b.declared("first declared here", first)
@@ -44,17 +52,6 @@ func (b *builder) names() {
 			continue
 		}
 		units[unit] = i
-	}
-	for _, gr := range b.g.Groups {
-		if _, dup := b.g.index[gr.Name]; dup {
-			b.problem(b.g.index[gr.Name], "duplicate-name", "name", "%q names both a group and a node", gr.Name)
-		}
-	}
-	for _, t := range b.g.Project.Default {
-		if err := b.g.expand(t, make([]bool, len(b.g.Nodes))); err != nil && len(b.problems) == 0 {
-			p := b.problem(-1, "unknown-target", "default", "project default: %v", err)
-			p.Pos = Pos{}
-		}
 	}
 }
 
@@ -119,7 +116,7 @@ func (b *builder) long(i int, field string, r Ref) (long Ref, typ string, ok boo
 		return owner, "path", true
 	case ScopeProject:
 		if r.Attr != "root" && r.Attr != "git_root" {
-			return bad("unknown-attribute", Suggest(r.Attr, []string{"root", "git_root"}), "project has no attribute %q", r.Attr)
+			return bad("unknown-attribute", didYouMean(r.Attr, []string{"root", "git_root"}), "project has no attribute %q", r.Attr)
 		}
 		return r, "path", true
 	case ScopeTool:
@@ -142,11 +139,7 @@ func (b *builder) long(i int, field string, r Ref) (long Ref, typ string, ok boo
 		return bad("unbound-self", "self belongs inside the arguments of service() or task()", "self is used outside of a declaration")
 	}
 	if to == nil {
-		hint := ""
-		if s := Suggest(r.Name, b.g.targets()); s != "" {
-			hint = fmt.Sprintf("did you mean %q?", s)
-		}
-		return bad("unknown-node", hint, "%s refers to %q, which is not declared", r, r.Name)
+		return bad("unknown-node", b.suggest(r.Name), "%s refers to %q, which is not declared", r, r.Name)
 	}
 	attr, typ, hint, err := to.attribute(r.Attr)
 	if err != "" {
@@ -272,6 +265,9 @@ func (b *builder) misuse(i int, field string, use Use, r Ref, typ string) (msg, 
 			return fmt.Sprintf("%s holds a secret, and the config file is not secret", r), "add secret = True to the config_file"
 		}
 		return fmt.Sprintf("%s holds a secret, which must not stand in %s", r, top), "pass it in env, or as a file: .path"
+	}
+	if typ == "cond" {
+		return fmt.Sprintf("got the condition %s, want a value", r), "conditions stand in after"
 	}
 	if use.Type == "port" && typ != "port" {
 		return fmt.Sprintf("got a %s (%s), want a port", typ, r), ""

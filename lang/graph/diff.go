@@ -82,11 +82,15 @@ func (n *Node) encode() []byte {
 // with the same digest declare the same.
 func (g *Graph) Digest() string {
 	h := sha256.New()
-	enc := json.NewEncoder(h)
-	for _, v := range []any{g.Project, g.Params, g.Groups, g.Secrets, g.Tools, g.Pools} {
-		if err := enc.Encode(v); err != nil {
-			panic("graph: " + err.Error())
-		}
+	head := plan{Project: g.Project, Params: g.Params, Groups: g.Groups, Secrets: g.Secrets, Tools: g.Tools, Pools: g.Pools}
+	if len(head.Params) == 0 {
+		head.Params = nil // no list and an empty one say the same
+	}
+	if len(head.Groups) == 0 {
+		head.Groups = nil
+	}
+	if err := json.NewEncoder(h).Encode(head); err != nil {
+		panic("graph: " + err.Error())
 	}
 	for _, n := range g.Nodes {
 		h.Write([]byte(n.Kind))

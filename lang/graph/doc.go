@@ -6,7 +6,8 @@
 //
 // The types of nodes and their parts (Service, Task, Probe ...) are generated
 // from spec.star into nodes_gen.go; text.go holds Text and Ref; graph.go makes
-// a Graph of declarations: names, edges, cycles; diff.go compares two.
+// a Graph of declarations: names, edges, cycles; diff.go compares two; plan.go
+// is its JSON.
 //
 // A Graph is immutable once New has returned it and may be read from any
 // goroutine.

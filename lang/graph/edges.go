@@ -2,6 +2,7 @@ package graph
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -17,6 +18,10 @@ func (b *builder) edges() {
 			b.dep(i, "after", d)
 		}
 		for _, name := range c.Uses {
+			if to := b.g.Node(name); to != nil && to.Kind != KindService {
+				b.problem(i, "reference-kind", "uses", "got the task %q, want a service", name).Hint = "put it in after"
+				continue
+			}
 			b.dep(i, "uses", Dep{Node: name})
 		}
 		for _, name := range c.Before {
@@ -67,9 +72,7 @@ func (b *builder) known(i int, field, name string) int {
 		return to
 	}
 	p := b.problem(i, "unknown-node", field, "%s refers to %q, which is not declared", field, name)
-	if s := Suggest(name, b.g.targets()); s != "" {
-		p.Hint = fmt.Sprintf("did you mean %q?", s)
-	}
+	p.Hint = b.suggest(name)
 	return -1
 }
 
@@ -81,11 +84,8 @@ func condsOf(k Kind) []Cond {
 }
 
 func (b *builder) dep(i int, field string, d Dep) {
-	if d.Weak {
-		return
-	}
 	to := b.known(i, field, d.Node)
-	if to < 0 {
+	if to < 0 || d.Weak {
 		return
 	}
 	n := b.g.Nodes[to]
@@ -133,18 +133,20 @@ func (b *builder) taskEdges(n *Node) {
 }
 
 // textEdges draws an edge for each reference that makes the node wait, also
-// through the exports that it names.
+// through the exports that it names, its own among them.
 func (b *builder) textEdges(n *Node, field string, t Text, depth int) {
 	for _, p := range t {
-		if p.Ref == nil || p.Ref.Weak || p.Ref.Scope != ScopeNode || p.Ref.Name == n.Name() {
+		if p.Ref == nil || p.Ref.Weak || p.Ref.Scope != ScopeNode {
 			continue
 		}
 		to := b.g.Node(p.Ref.Name)
 		if to == nil || !edgeAttr(to.Kind, p.Ref.Attr) {
 			continue
 		}
-		b.edge(Edge{From: n.Name(), To: p.Ref.Name, Cond: to.DefaultCond(), Field: field, Ref: p.Ref.String(), Pos: n.Pos})
-		if key, ok := strings.CutPrefix(p.Ref.Attr, "exports."); ok && depth < 8 {
+		if to != n {
+			b.edge(Edge{From: n.Name(), To: p.Ref.Name, Cond: to.DefaultCond(), Field: field, Ref: p.Ref.String(), Pos: n.Pos})
+		}
+		if key, ok := strings.CutPrefix(p.Ref.Attr, "exports."); ok && depth < 8 && to.Kind == KindService {
 			text, _ := to.Service.Exports.Get(key)
 			b.textEdges(n, field, text, depth+1)
 		}
@@ -163,22 +165,34 @@ func edgeAttr(k Kind, attr string) bool {
 }
 
 // gateEdges makes the tasks that gate a service, and all that these need,
-// wait for .probed rather than .ready of it, which would never come.
+// wait for .probed rather than .ready of it, which would never come. Where two
+// services need each other's gates, the one declared first is probed first.
 func (b *builder) gateEdges() {
-	for svc, tasks := range b.g.gates {
+	for _, svc := range slices.Sorted(maps.Keys(b.g.gates)) {
 		name := b.g.Nodes[svc].Name()
-		need := b.g.reach(tasks, func(i int, visit func(string)) {
-			for _, e := range b.g.out[i] {
-				if e.To != name {
-					visit(e.To)
-				}
-			}
-		})
-		for _, n := range need {
+		for _, n := range b.g.reach(b.g.gates[svc], b.needOfGate(name)) {
 			out := b.g.out[b.g.index[n]]
 			for k := range out {
 				if out[k].To == name && out[k].Cond == Ready {
 					out[k].Cond = Probed
+				}
+			}
+		}
+	}
+}
+
+// needOfGate leads from a node to what it waits for, the service called name
+// aside, and to the tasks that gate what it wants ready.
+func (b *builder) needOfGate(name string) func(i int, visit func(string)) {
+	return func(i int, visit func(string)) {
+		for _, e := range b.g.out[i] {
+			if e.To == name || e.Cond == Stopped {
+				continue
+			}
+			visit(e.To)
+			if e.Cond == Ready || e.Cond == Healthy {
+				for _, t := range b.g.gates[b.g.index[e.To]] {
+					visit(t)
 				}
 			}
 		}

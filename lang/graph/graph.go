@@ -3,7 +3,6 @@ package graph
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // Kind says what a node is.
@@ -58,7 +57,7 @@ func (n *Node) DefaultCond() Cond {
 	return Ready
 }
 
-// Ports returns the names of the service's allocated ports: its ports, then
+// PortNames returns the names of the service's allocated ports: its ports, then
 // its tcp and udp sockets, in order of declaration.
 func (s *Service) PortNames() []string {
 	names := s.Ports.Keys()
@@ -145,11 +144,11 @@ func New(d Decl) (*Graph, []*Problem) {
 	}
 	b := &builder{g: g}
 	b.names()
+	b.members()
 	b.references()
+	b.exportLoops()
 	b.edges()
-	if len(b.problems) == 0 {
-		b.cycles()
-	}
+	b.cycles()
 	slices.SortStableFunc(b.problems, func(a, c *Problem) int { return a.order - c.order })
 	return g, b.problems
 }
@@ -201,7 +200,7 @@ func (g *Graph) Edges() []Edge {
 // Tool returns the tool that is called by its first program, or nil.
 func (g *Graph) Tool(name string) *Tool {
 	for _, t := range g.Tools {
-		if t.Programs[0] == name {
+		if len(t.Programs) > 0 && t.Programs[0] == name {
 			return t
 		}
 	}
@@ -221,18 +220,9 @@ func (g *Graph) Secret(name string) *Secret {
 // PartOf reports whether a node belongs to the subtree called top: by its name
 // or by part_of.
 func (g *Graph) PartOf(n *Node, top string) bool {
-	for range len(g.Nodes) {
-		name := n.Name()
-		if name == top || strings.HasPrefix(name, top+"/") {
-			return true
-		}
-		parent := n.Common().PartOf
-		if parent == "" || g.Node(parent) == nil {
-			return false
-		}
-		n = g.Node(parent)
-	}
-	return false
+	found := false
+	g.above(n, func(t string) { found = found || t == top })
+	return found
 }
 
 // UnknownTarget is the error of a name that no node, group or subtree has.
@@ -260,13 +250,7 @@ func (g *Graph) Expand(targets []string) ([]string, error) {
 		}
 		targets = g.Project.Default
 	}
-	want := make([]bool, len(g.Nodes))
-	for _, t := range targets {
-		if err := g.expand(t, want); err != nil {
-			return nil, err
-		}
-	}
-	return g.named(want), nil
+	return g.expand(targets)
 }
 
 func (g *Graph) autostart() []string {
@@ -279,28 +263,60 @@ func (g *Graph) autostart() []string {
 	return names
 }
 
-func (g *Graph) expand(target string, want []bool) error {
-	for _, gr := range g.Groups {
-		if gr.Name == target {
-			for _, m := range gr.Members {
-				want[g.index[m]] = true
+// expand marks the nodes of every target in one pass over the graph.
+func (g *Graph) expand(targets []string) ([]string, error) {
+	want := make([]bool, len(g.Nodes))
+	tops := make(map[string]bool, len(targets)) // name of a node or subtree -> found
+	for _, t := range targets {
+		if members, ok := g.group(t); ok {
+			for _, m := range members {
+				if i, ok := g.index[m]; ok {
+					want[i] = true
+				}
 			}
-			return nil
+			continue
 		}
-	}
-	found := false
-	if i, ok := g.index[target]; ok {
-		want[i], found = true, true
+		tops[t] = false
 	}
 	for i, n := range g.Nodes {
-		if (strings.HasPrefix(n.Name(), target+"/") || n.Common().PartOf != "") && g.PartOf(n, target) {
-			want[i], found = true, true
+		g.above(n, func(top string) {
+			if _, ok := tops[top]; ok {
+				want[i], tops[top] = true, true
+			}
+		})
+	}
+	for _, t := range targets {
+		if found, ok := tops[t]; ok && !found {
+			return nil, &UnknownTarget{Name: t, Hint: Suggest(t, g.targets())}
 		}
 	}
-	if !found {
-		return &UnknownTarget{Name: target, Hint: Suggest(target, g.targets())}
+	return g.named(want), nil
+}
+
+func (g *Graph) group(name string) (members []string, ok bool) {
+	for _, gr := range g.Groups {
+		if gr.Name == name {
+			return gr.Members, true
+		}
 	}
-	return nil
+	return nil, false
+}
+
+// above calls yield for every subtree that the node belongs to: its own name,
+// the names it is nested under, and those of the nodes it is part of.
+func (g *Graph) above(n *Node, yield func(top string)) {
+	for range len(g.Nodes) { // bounds a loop of part_of
+		name := n.Name()
+		yield(name)
+		for i := len(name) - 1; i > 0; i-- {
+			if name[i] == '/' {
+				yield(name[:i])
+			}
+		}
+		if n = g.Node(n.Common().PartOf); n == nil {
+			return
+		}
+	}
 }
 
 // targets lists every name that Expand takes.
@@ -340,9 +356,11 @@ const (
 // service takes the tasks that gate it; a condition stopped takes nothing.
 func (g *Graph) Need(targets []string, mode Selection) ([]string, error) {
 	if mode == SelectAll && len(targets) == 0 {
-		for _, n := range g.Nodes {
-			targets = append(targets, n.Name())
+		names := make([]string, len(g.Nodes))
+		for i, n := range g.Nodes {
+			names[i] = n.Name()
 		}
+		return names, nil
 	}
 	names, err := g.Expand(targets)
 	if err != nil || mode == SelectOnly {
@@ -389,7 +407,8 @@ func (g *Graph) reach(names []string, next func(i int, visit func(string))) []st
 }
 
 // Order returns the nodes such that each comes after all that it waits for,
-// and otherwise as declared.
+// and otherwise as declared. A condition stopped does not count: it comes at
+// the end of a run.
 func (g *Graph) Order() []string {
 	done := make([]bool, len(g.Nodes))
 	order := make([]string, 0, len(g.Nodes))
@@ -400,6 +419,9 @@ func (g *Graph) Order() []string {
 		}
 		done[i] = true
 		for _, e := range g.out[i] {
+			if e.Cond == Stopped {
+				continue
+			}
 			to := g.index[e.To]
 			visit(to)
 			if e.Cond == Ready || e.Cond == Healthy {

@@ -3,7 +3,9 @@ package graph
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // The brackets of a marker, the visible form of a reference in a string.
@@ -132,12 +134,12 @@ func (t Text) String() string {
 	return b.String()
 }
 
-// MarshalJSON writes the marker form.
+// MarshalJSON writes the marker form; a byte that is not UTF-8 is ⟦0xff⟧ there.
 func (t Text) MarshalJSON() ([]byte, error) {
 	if t == nil {
 		return []byte("null"), nil
 	}
-	return json.Marshal(t.String())
+	return json.Marshal(escapeBytes(t.String()))
 }
 
 // UnmarshalJSON reads the marker form.
@@ -157,18 +159,30 @@ func (t *Text) UnmarshalJSON(b []byte) error {
 
 // Escape returns s such that ParseText gives it back as one literal.
 func Escape(s string) string {
-	if !strings.Contains(s, "⟦") && !strings.Contains(s, "⟧") {
+	if !strings.Contains(s, markerOpen) && !strings.Contains(s, markerClose) {
+		return s
+	}
+	return strings.NewReplacer(
+		markerOpen, markerOpen+markerOpen+markerClose,
+		markerClose, markerOpen+markerClose+markerClose,
+	).Replace(s)
+}
+
+// escapeBytes writes each byte that is not UTF-8 as ⟦0xff⟧: JSON would replace
+// it, and an argv is given to execve byte for byte.
+func escapeBytes(s string) string {
+	if utf8.ValidString(s) {
 		return s
 	}
 	var b strings.Builder
-	for _, r := range s {
-		if r == '⟦' || r == '⟧' {
-			b.WriteString(markerOpen)
-			b.WriteRune(r)
-			b.WriteString(markerClose)
-			continue
+	for s != "" {
+		r, n := utf8.DecodeRuneInString(s)
+		if r == utf8.RuneError && n == 1 {
+			fmt.Fprintf(&b, "%s0x%02x%s", markerOpen, s[0], markerClose)
+		} else {
+			b.WriteString(s[:n])
 		}
-		b.WriteRune(r)
+		s = s[n:]
 	}
 	return b.String()
 }
@@ -219,11 +233,16 @@ func ParseText(s string) (Text, error) {
 	return t, nil
 }
 
-// escaped recognises the inside of an escaped bracket.
-func escaped(s string) (bracket, rest string, ok bool) {
+// escaped recognises the inside of an escaped bracket or byte.
+func escaped(s string) (lit, rest string, ok bool) {
 	for _, b := range []string{markerOpen, markerClose} {
 		if after, found := strings.CutPrefix(s, b+markerClose); found {
 			return b, after, true
+		}
+	}
+	if code, after, found := strings.Cut(s, markerClose); found && len(code) == 4 && code[:2] == "0x" {
+		if n, err := strconv.ParseUint(code[2:], 16, 8); err == nil {
+			return string([]byte{byte(n)}), after, true
 		}
 	}
 	return "", s, false
@@ -238,7 +257,7 @@ func parseRef(s string) (Ref, error) {
 	if after, ok := strings.CutPrefix(body, "~"); ok {
 		r.Weak, body = true, after
 	}
-	if scope, rest, ok := strings.Cut(body, ":"); ok {
+	if scope, rest, ok := strings.Cut(body, ":"); ok && !strings.Contains(scope, ".") {
 		r.Scope = Scope(scope)
 		switch r.Scope {
 		case ScopeSecret, ScopeTool, ScopeConfig, ScopeProject:

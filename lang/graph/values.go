@@ -68,13 +68,14 @@ func (d *Dict[T]) UnmarshalJSON(b []byte) error {
 	if err != nil {
 		return err
 	}
-	*d = nil
 	if t == nil {
+		*d = nil
 		return nil
 	}
 	if t != json.Delim('{') {
 		return fmt.Errorf("got %v, want an object", t)
 	}
+	*d = Dict[T]{} // an empty dict stays one
 	for dec.More() {
 		k, err := dec.Token()
 		if err != nil {
@@ -192,12 +193,51 @@ type Dep struct {
 	Weak bool   `json:"weak,omitempty"`
 }
 
-// Tree is any JSON-like tree: nil, bool, int64, float64, Text, []any and
+// Tree is any JSON-like tree: nil, bool, int64, finite float64, Text, []any and
 // Dict[any]. A leaf that is exactly a port reference is bound to a number.
 type Tree struct{ Value any }
 
 // MarshalJSON writes the tree with markers for references.
-func (d Tree) MarshalJSON() ([]byte, error) { return json.Marshal(d.Value) }
+func (d Tree) MarshalJSON() ([]byte, error) { return encodeTree(nil, d.Value) }
+
+// encodeTree appends v. A float keeps its point: 1.0 and 1 differ in YAML and
+// TOML, and the tree may be written after it was read back.
+func encodeTree(b []byte, v any) ([]byte, error) {
+	var err error
+	switch v := v.(type) {
+	case []any:
+		b = append(b, '[')
+		for i, e := range v {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			if b, err = encodeTree(b, e); err != nil {
+				return nil, err
+			}
+		}
+		return append(b, ']'), nil
+	case Dict[any]:
+		b = append(b, '{')
+		for i, e := range v {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			k, err := json.Marshal(e.Key)
+			if err != nil {
+				return nil, err
+			}
+			if b, err = encodeTree(append(append(b, k...), ':'), e.Value); err != nil {
+				return nil, err
+			}
+		}
+		return append(b, '}'), nil
+	}
+	leaf, err := json.Marshal(v)
+	if _, ok := v.(float64); ok && !bytes.ContainsAny(leaf, ".eE") {
+		leaf = append(leaf, ".0"...)
+	}
+	return append(b, leaf...), err
+}
 
 // UnmarshalJSON reads a tree; strings are parsed for markers.
 func (d *Tree) UnmarshalJSON(b []byte) error {
