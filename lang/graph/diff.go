@@ -71,7 +71,7 @@ func (n *Node) encode() []byte {
 	if n.Kind == KindTask {
 		v = n.Task
 	}
-	b, err := json.Marshal(v)
+	b, err := marshal(v)
 	if err != nil {
 		panic("graph: " + err.Error()) // plain data always encodes
 	}

@@ -406,6 +406,40 @@ func (g *Graph) reach(names []string, next func(i int, visit func(string))) []st
 	return g.named(seen)
 }
 
+// Only returns the graph of the named nodes and the edges between them, in
+// order of declaration; for showing a part. References to other nodes stay in
+// their texts, so it is not what New or UnmarshalJSON would take.
+func (g *Graph) Only(names []string) *Graph {
+	want := make([]bool, len(g.Nodes))
+	for _, n := range names {
+		if i, ok := g.index[n]; ok {
+			want[i] = true
+		}
+	}
+	o := *g
+	o.Nodes, o.out, o.in = nil, nil, nil
+	o.index, o.gates = map[string]int{}, map[int][]string{}
+	foreign := func(end func(Edge) string) func(Edge) bool {
+		return func(e Edge) bool { return !want[g.index[end(e)]] }
+	}
+	for i, n := range g.Nodes {
+		if !want[i] {
+			continue
+		}
+		k := len(o.Nodes)
+		o.index[n.Name()] = k
+		o.Nodes = append(o.Nodes, n)
+		o.out = append(o.out, slices.DeleteFunc(slices.Clone(g.out[i]), foreign(func(e Edge) string { return e.To })))
+		o.in = append(o.in, slices.DeleteFunc(slices.Clone(g.in[i]), foreign(func(e Edge) string { return e.From })))
+		for _, t := range g.gates[i] {
+			if want[g.index[t]] {
+				o.gates[k] = append(o.gates[k], t)
+			}
+		}
+	}
+	return &o
+}
+
 // Order returns the nodes such that each comes after all that it waits for,
 // and otherwise as declared. A condition stopped does not count: it comes at
 // the end of a run.

@@ -373,3 +373,12 @@ func TestLookups(t *testing.T) {
 		}
 	}
 }
+
+func TestOnly(t *testing.T) {
+	g := shop(t).Only([]string{"schema", "db", "shop/api", "nothing"})
+	same(t, arrows(g), []string{"schema -> db.probed (gates)", "shop/api -> db.ready (after)"})
+	same(t, g.Order(), []string{"db", "schema", "shop/api"})
+	if len(g.In("db")) != 2 || len(g.Gates("db")) != 1 || g.Node("build") != nil || g.Index("shop/api") != 2 {
+		t.Errorf("got %v", g.In("db"))
+	}
+}

@@ -56,7 +56,7 @@ func (g *Graph) MarshalJSON() ([]byte, error) {
 	for i, n := range g.Nodes {
 		p.Nodes[i] = planNode{n}
 	}
-	return json.Marshal(p)
+	return marshal(p)
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote and makes the graph anew, edges
@@ -109,13 +109,13 @@ func whole(v any) any {
 func (p planNode) MarshalJSON() ([]byte, error) {
 	head, tail := planHead{p.n.Name(), p.n.Kind}, planTail{p.n.Pos, p.n.Stack}
 	if p.n.Kind == KindTask {
-		return json.Marshal(struct {
+		return marshal(struct {
 			planHead
 			*Task
 			planTail
 		}{head, p.n.Task, tail})
 	}
-	return json.Marshal(struct {
+	return marshal(struct {
 		planHead
 		*Service
 		planTail

@@ -85,6 +85,9 @@ func TestPlanShape(t *testing.T) {
 	if b, _ := json.Marshal(build(t)); string(b) != `{"version":1,"project":{},"params":[],"groups":[],"nodes":[],"edges":[]}` {
 		t.Errorf("the empty graph is %s", b)
 	}
+	if b, _ := build(t, service("a", svcEnv("<&>"))).MarshalJSON(); !strings.Contains(string(b), `"V0":"<&>"`) {
+		t.Errorf("brackets are escaped where nobody asked: %s", b)
+	}
 }
 
 // TestPlanNames: a field of a node must not be hidden by what plan puts beside it.

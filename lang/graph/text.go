@@ -139,7 +139,7 @@ func (t Text) MarshalJSON() ([]byte, error) {
 	if t == nil {
 		return []byte("null"), nil
 	}
-	return json.Marshal(escapeBytes(t.String()))
+	return marshal(escapeBytes(t.String()))
 }
 
 // UnmarshalJSON reads the marker form.

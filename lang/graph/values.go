@@ -45,11 +45,11 @@ func (d Dict[T]) MarshalJSON() ([]byte, error) {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		k, err := json.Marshal(e.Key)
+		k, err := marshal(e.Key)
 		if err != nil {
 			return nil, err
 		}
-		v, err := json.Marshal(e.Value)
+		v, err := marshal(e.Value)
 		if err != nil {
 			return nil, err
 		}
@@ -89,6 +89,16 @@ func (d *Dict[T]) UnmarshalJSON(b []byte) error {
 		*d = append(*d, e)
 	}
 	return nil
+}
+
+// marshal writes JSON as it is read best: <, > and & stay, for whoever encodes
+// the whole escapes them where it must be.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 // Duration is a time span; its JSON and text form is "1m30s".
@@ -222,7 +232,7 @@ func encodeTree(b []byte, v any) ([]byte, error) {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			k, err := json.Marshal(e.Key)
+			k, err := marshal(e.Key)
 			if err != nil {
 				return nil, err
 			}
@@ -232,7 +242,7 @@ func encodeTree(b []byte, v any) ([]byte, error) {
 		}
 		return append(b, '}'), nil
 	}
-	leaf, err := json.Marshal(v)
+	leaf, err := marshal(v)
 	if _, ok := v.(float64); ok && !bytes.ContainsAny(leaf, ".eE") {
 		leaf = append(leaf, ".0"...)
 	}
