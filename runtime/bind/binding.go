@@ -30,7 +30,7 @@ type Binding struct {
 }
 
 // New returns a Binding over the ports and sockets of t. Ports get their values in Prepare.
-func New(g *graph.Graph, t *Table, o Options) *Binding {
+func New(t *Table, g *graph.Graph, o Options) *Binding {
 	return &Binding{g: g, table: t, opts: o, dirs: t.dirs, values: map[string]string{}, tools: map[string]string{}, secrets: map[string]string{}}
 }
 

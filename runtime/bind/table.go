@@ -64,8 +64,8 @@ type Table struct {
 	sockets map[key]*unixSocket
 }
 
-// OpenTable reads the leases of the checkout. Nothing is bound yet. A damaged file of leases counts as none.
-func OpenTable(d Dirs) (*Table, error) {
+// NewTable reads the leases of the checkout. Nothing is bound yet. A damaged file of leases counts as none.
+func NewTable(d Dirs) (*Table, error) {
 	l, err := readLeases(d.Leases)
 	if err != nil {
 		return nil, err
@@ -306,33 +306,19 @@ func (t *Table) Retake(node string) error {
 	return errors.Join(errs...)
 }
 
-// Close gives up the ports and sockets of a stopped service; the files of its unix sockets are removed. Its leases stay.
-func (t *Table) Close(node string) {
+// Close gives up the ports and sockets of stopped services, of all without a name; the files of unix sockets are removed.
+// Leases stay.
+func (t *Table) Close(nodes ...string) {
 	for k, e := range t.ports {
-		if k.node == node {
+		if len(nodes) == 0 || slices.Contains(nodes, k.node) {
 			e.close()
 			delete(t.ports, k)
 		}
 	}
 	for k, u := range t.sockets {
-		if k.node == node {
+		if len(nodes) == 0 || slices.Contains(nodes, k.node) {
 			u.close()
 			delete(t.sockets, k)
 		}
-	}
-}
-
-// CloseAll gives up everything.
-func (t *Table) CloseAll() {
-	var nodes []string
-	for k := range t.ports {
-		nodes = append(nodes, k.node)
-	}
-	for k := range t.sockets {
-		nodes = append(nodes, k.node)
-	}
-	slices.Sort(nodes)
-	for _, n := range slices.Compact(nodes) {
-		t.Close(n)
 	}
 }
