@@ -168,6 +168,9 @@ func (h *hunt) look(hit func(stat), only bool) error {
 		if err != nil || h.spare[pid] || s.ppid == 2 || pid == 2 { // 2: threads of the kernel
 			return
 		}
+		if s.start < h.root.Start { // older than the tree: saves reading its environment, too
+			return
+		}
 		if start, was := h.members[pid]; was && start != s.start {
 			delete(h.members, pid) // the pid is somebody else's now
 		}

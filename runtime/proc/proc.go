@@ -65,7 +65,7 @@ type Spec struct {
 	ReadyFD int
 	// Limits are the resource limits and privileges.
 	Limits Limits
-	// TTY gives the child a new terminal as its first three descriptors, in a new session; see [Process.TTY].
+	// TTY gives the child a new terminal as its first three descriptors, in a new session, of 80 columns and 24 rows; see [Process.TTY].
 	TTY bool
 	// Marker is exported as ORRERY_ID and inherited by everything below. It must be unique to this tree: KillTree
 	// kills whatever carries it. A form such as RUN/NODE lets [Sweep] find one node or all of a run.

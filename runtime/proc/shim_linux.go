@@ -20,7 +20,7 @@ import (
 func Shim(args []string) int {
 	// Credentials, capabilities, niceness and the signal mask belong to a thread; the one that executes the program counts.
 	runtime.LockOSThread()
-	debug.SetGCPercent(-1)
+	debug.SetGCPercent(-1) // and no threads for it: one being made while the program is executed would be a race
 	fds := make([]int, len(args))
 	for i, a := range args {
 		n, err := strconv.Atoi(a)
@@ -42,7 +42,7 @@ func Shim(args []string) int {
 	var o orders
 	serr := &StartError{Op: "shim", Path: Verb}
 	if serr.Err = json.Unmarshal(b, &o); serr.Err == nil {
-		serr = o.execute()
+		serr = o.execute(fds[1])
 	}
 	report, _ := json.Marshal(serr)
 	unix.Write(fds[1], report)
@@ -60,9 +60,9 @@ func readOrders(fd int) ([]byte, error) {
 	return b[:max(n, 0)], err
 }
 
-// execute becomes the program, or says why not. The order matters: what only root may do, then the user, then what the user
+// execute becomes the program, or says why not; report is where execSmall says it. The order matters: what only root may do, then the user, then what the user
 // must be able to do, and last what could harm ourselves.
-func (o *orders) execute() *StartError {
+func (o *orders) execute(report int) *StartError {
 	program := string(o.Paths[0])
 	if err := unix.CloseRange(uint(o.Keep), math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		for fd := o.Keep; fd < 1024; fd++ {
@@ -96,34 +96,83 @@ func (o *orders) execute() *StartError {
 		}
 	}
 	argv, env := stringsOf(o.Argv), append(stringsOf(o.Env), o.pids()...)
-	rehearse(argv, env)
+	if err := plainSignals(); err != nil {
+		return &StartError{Op: "shim", Path: program, Err: err}
+	}
 	if o.Cred == nil {
 		if err := limit("tasks", unix.RLIMIT_NPROC, o.Limits.Tasks, o.Limits.Tasks > 0); err != nil {
 			return err
 		}
 	}
-	if err := limit("memory", unix.RLIMIT_AS, o.Limits.Memory, o.Limits.Memory > 0); err != nil {
-		return err
-	}
-	if err := plainSignals(); err != nil {
-		return &StartError{Op: "shim", Path: program, Err: err}
+	if o.Limits.Memory > 0 {
+		return o.execSmall(report, argv, env)
 	}
 	return o.exec(argv, env)
 }
 
-// exec tries the candidates in order, as execvp does.
+// exec tries the candidates in order, as execvp does. The starter explains the error: it is not limited in what it sees.
 func (o *orders) exec(argv, env []string) *StartError {
 	var first *StartError
 	for _, p := range o.Paths {
 		err := syscall.Exec(string(p), argv, env)
 		if first == nil {
-			first = explain(string(p), "", err)
+			first = &StartError{Op: opExec, Path: string(p), Err: err}
 		}
-		if !errors.Is(err, syscall.EACCES) && !errors.Is(err, syscall.ENOENT) {
+		if !passes(err) {
 			break
 		}
 	}
 	return first
+}
+
+// passes says whether an error of one candidate gives the next one its turn.
+func passes(err error) bool {
+	return errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.ENOENT)
+}
+
+// execSmall is exec with a limit on memory, below what this process itself has. From that limit on nothing can be allocated, so
+// all that is needed afterwards is made before, even the report.
+func (o *orders) execSmall(report int, argv, env []string) *StartError {
+	// This fails, and puts back the number of descriptors that Go raised for itself: only syscall.Exec knows it.
+	syscall.Exec("", argv, env)
+	type attempt struct {
+		path *byte
+		text []byte // the report up to the errno, with room for it
+	}
+	tries := make([]attempt, len(o.Paths))
+	for i, p := range o.Paths {
+		path, err := syscall.BytePtrFromString(string(p))
+		if err != nil {
+			return &StartError{Op: opExec, Path: string(p), Err: err}
+		}
+		name, _ := json.Marshal(p)
+		text := fmt.Appendf(make([]byte, 0, len(name)+64), `{"Op":%q,"Path":%s,"Errno":`, opExec, name)
+		tries[i] = attempt{path, text}
+	}
+	argvp, err := syscall.SlicePtrFromStrings(argv)
+	if err != nil {
+		return &StartError{Op: opExec, Path: argv[0], Err: err}
+	}
+	envp, err := syscall.SlicePtrFromStrings(env)
+	if err != nil {
+		return &StartError{Op: opExec, Path: argv[0], Err: err}
+	}
+	if err := limit("memory", unix.RLIMIT_AS, o.Limits.Memory, true); err != nil {
+		return err
+	}
+	var first []byte
+	for _, a := range tries {
+		_, _, e := unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(a.path)), uintptr(unsafe.Pointer(&argvp[0])), uintptr(unsafe.Pointer(&envp[0])))
+		if first == nil {
+			first = append(strconv.AppendInt(a.text, int64(e), 10), '}')
+		}
+		if e != syscall.EACCES && e != syscall.ENOENT {
+			break
+		}
+	}
+	unix.RawSyscall(unix.SYS_WRITE, uintptr(report), uintptr(unsafe.Pointer(&first[0])), uintptr(len(first)))
+	unix.RawSyscall(unix.SYS_EXIT_GROUP, 127, 0, 0)
+	return nil
 }
 
 // pids are the variables that hold the pid of the program: ours, for we become it.
@@ -185,15 +234,6 @@ func limit(name string, which int, v uint64, set bool) *StartError {
 		err = &textError{fmt.Sprintf("the hard limit is %d and only root can raise it (ulimit -H, LimitXXX= of a unit)", old.Max), syscall.EPERM}
 	}
 	return &StartError{Op: "limit", Path: fmt.Sprintf("%s=%d", name, v), Err: err}
-}
-
-// rehearse allocates what the exec will, and frees it: with a small limit on memory nothing more can be had from the kernel.
-func rehearse(argv, env []string) {
-	for range 2 {
-		syscall.SlicePtrFromStrings(argv)
-		syscall.SlicePtrFromStrings(env)
-	}
-	runtime.GC()
 }
 
 // plainSignals gives all signals their default disposition and unblocks them. Those that Go handles the exec itself resets.

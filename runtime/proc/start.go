@@ -49,10 +49,11 @@ func Start(s *Spec) (*Process, error) {
 			f.Close()
 		}
 	}()
-	if err := l.prepare(); err != nil {
-		return nil, err
+	var p *Process
+	err := l.prepare()
+	if err == nil {
+		p, err = l.start()
 	}
-	p, err := l.start()
 	runtime.KeepAlive(s)
 	if err != nil {
 		if l.tty != nil {
@@ -191,14 +192,15 @@ func (l *launch) terminal() (*os.File, error) {
 		return nil, err
 	}
 	l.temp = append(l.temp, slave)
-	l.tty = master
-	if l.cred != nil {
-		if err := slave.Chown(int(l.cred.Uid), -1); err != nil {
-			master.Close()
-			l.tty = nil
-			return nil, err
-		}
+	err = pty.Setsize(master, &pty.Winsize{Rows: 24, Cols: 80})
+	if err == nil && l.cred != nil {
+		err = slave.Chown(int(l.cred.Uid), -1)
 	}
+	if err != nil {
+		master.Close()
+		return nil, err
+	}
+	l.tty = master
 	return slave, nil
 }
 

@@ -27,6 +27,9 @@ type orders struct {
 	Cred     *credential
 }
 
+// opExec is the Op of a failed exec in the report of the shim; explain makes it one for the user.
+const opExec = "exec"
+
 // start runs what was prepared: plainly where that is enough, else by the shim.
 func (l *launch) start() (*Process, error) {
 	sealDescriptors()
@@ -58,7 +61,7 @@ func (l *launch) plain() (*Process, error) {
 		if last == nil {
 			last = l.why(path, err)
 		}
-		if !errors.Is(err, syscall.EACCES) && !errors.Is(err, syscall.ENOENT) {
+		if !passes(err) {
 			break
 		}
 	}
@@ -164,6 +167,9 @@ func (l *launch) byShim() (*Process, error) {
 	se := new(StartError)
 	if err != nil || json.Unmarshal(report, se) != nil {
 		return nil, &StartError{Op: "shim", Path: l.paths[0], Err: errors.New("it died before the program ran: " + string(report))}
+	}
+	if se.Op == opExec {
+		return nil, explain(se.Path, l.dir, se.Err)
 	}
 	return nil, se
 }

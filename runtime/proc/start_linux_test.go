@@ -187,6 +187,21 @@ func TestOwnStdinClosed(t *testing.T) {
 	}
 }
 
+func TestOwnBinaryReplaced(t *testing.T) {
+	b, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "orrery")
+	if err := os.WriteFile(file, b, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(file, "helper", "replaced", file).CombinedOutput()
+	if string(out) != "still us\n" {
+		t.Errorf("got %q, %v", out, err)
+	}
+}
+
 // fds is a program that lists its own descriptors but the one that the listing takes.
 var fds = []string{"python3", "-S", "-c", `
 import os
@@ -381,5 +396,38 @@ func TestWaitNeedsNoThread(t *testing.T) {
 		if err := p.Signal(syscall.SIGKILL); !errors.Is(err, os.ErrProcessDone) {
 			t.Errorf("got %v for a signal after Close", err)
 		}
+	}
+}
+
+func BenchmarkStart(b *testing.B) {
+	for _, shim := range []bool{false, true} {
+		b.Run("shim="+strconv.FormatBool(shim), func(b *testing.B) {
+			for b.Loop() {
+				s := &Spec{Argv: []string{"/bin/true"}, Env: env()}
+				if shim {
+					s.Watchdog = time.Second
+				}
+				p, err := Start(s)
+				if err != nil {
+					b.Fatal(err)
+				}
+				p.Wait()
+				p.Close()
+			}
+		})
+	}
+}
+
+func BenchmarkKillTree(b *testing.B) {
+	for b.Loop() {
+		p, err := Start(&Spec{Argv: []string{"sleep", "3600"}, Env: env(), Marker: "bench/" + strconv.Itoa(os.Getpid())})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := p.KillTree(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		p.Wait()
+		p.Close()
 	}
 }

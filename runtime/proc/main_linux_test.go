@@ -211,6 +211,27 @@ func helper(args []string) int {
 			p.Close()
 			os.Stdout.Write(b)
 		}
+	case "replaced": // starts a program by the shim after its own binary was replaced by something else
+		if err := os.Remove(args[1]); err != nil {
+			return fail(err)
+		}
+		if err := os.WriteFile(args[1], []byte("#!/bin/false\n"), 0o755); err != nil {
+			return fail(err)
+		}
+		p, err := Start(shimmed(&Spec{Argv: []string{"echo", "still us"}, Env: env(), Stdout: os.Stdout}))
+		if err != nil {
+			return fail(err)
+		}
+		p.Wait()
+	case "nofile": // the number of descriptors of plain, shimmed and memory-limited programs
+		for _, s := range []*Spec{{}, shimmed(&Spec{}), {Limits: Limits{Memory: 1 << 30}}} {
+			s.Argv, s.Env, s.Stdout = []string{"bash", "-c", "ulimit -Sn"}, env(), os.Stdout
+			p, err := Start(s)
+			if err != nil {
+				return fail(err)
+			}
+			p.Wait()
+		}
 	case "orphans":
 		return orphans()
 	case "chaser":
