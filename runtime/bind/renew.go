@@ -1,0 +1,10 @@
+package bind
+
+import "maps"
+
+// Renew takes in what another process has bound since FromSnapshot: ports and values that were not known then.
+func (b *Binding) Renew(snapshot map[string]string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	maps.Copy(b.values, snapshot)
+}
