@@ -20,13 +20,19 @@ type source struct {
 	view    *view // nil: no file yet
 	pos     int64 // of buf[0]
 	buf     []byte
-	scanned int     // bytes of buf that hold no newline
-	marks   []entry // entries of the index at or behind pos
-	start   int64   // marks before it are not shown
-	time    time.Time
+	scanned int  // bytes of buf that hold no newline
 	cut     bool // buf will not go on: the bytes behind it are gone
 	head    Line // next to be yielded, when full
 	full    bool
+	timeline
+}
+
+// timeline is what the index says about the bytes from pos on.
+type timeline struct {
+	marks []entry   // in the order of their offsets
+	high  int64     // offset of the last entry taken
+	start int64     // marks before it are not shown
+	time  time.Time // of the bytes at pos
 }
 
 // maxLine is where a line without end is cut.
@@ -169,7 +175,7 @@ func (s *source) restart(off int64) {
 	if err != nil || fi.Size() >= off {
 		return
 	}
-	s.buf, s.scanned, s.marks = nil, 0, nil
+	s.buf, s.scanned, s.marks, s.high = nil, 0, nil, 0
 	s.pos = s.view.base
 	s.view.index.pos, s.view.index.buf = 0, nil
 }
@@ -185,6 +191,9 @@ func (s *source) loadMarks(end int64) {
 		if e.kind == recBase || e.kind != recData && e.offset < s.start {
 			continue
 		}
+		// Offsets ascend, but for a damaged index and for what a full disk held back.
+		e.offset = max(e.offset, s.high)
+		s.high = e.offset
 		s.marks = append(s.marks, e)
 	}
 }
