@@ -56,7 +56,6 @@ func TestFollow(t *testing.T) {
 	fmt.Fprint(c.Stdout(), "old 2\nhal")
 	drain(t, c)
 	c.Mark("noise", "")
-	fresh := follow(t, s, Query{Tail: -1})
 	ch := follow(t, s, Query{Tail: 2, Streams: []string{Stdout}})
 	receive(t, ch, "old 2")
 	receive(t, ch, "hal") // the mark cuts it
@@ -72,12 +71,31 @@ func TestFollow(t *testing.T) {
 	if l := receive(t, ch, "a new node"); l.Node != "later/node" {
 		t.Errorf("got node %q", l.Node)
 	}
-	receive(t, fresh, "live line")
-	receive(t, fresh, "a new node")
 	c.Mark("exited", "1")
 	if l := receive(t, ch, "1"); l.Mark != "exited" {
 		t.Errorf("got mark %q", l.Mark)
 	}
+}
+
+func TestFollowOnlyNew(t *testing.T) {
+	s := open(t)
+	c := capture(t, s, "a", Options{})
+	fmt.Fprintln(c.Stdout(), "old")
+	drain(t, c)
+	c.Mark("exited", "old")
+	ch := follow(t, s, Query{Tail: -1})
+	until(t, "a new line", func() bool { // there is no event for "the follower has begun"
+		fmt.Fprintln(c.Stdout(), "new")
+		select {
+		case l := <-ch:
+			if string(l.Text) != "new" {
+				t.Fatalf("got %s, want what came after the call", show(l))
+			}
+			return true
+		default:
+			return false
+		}
+	})
 }
 
 func TestFollowOverRotationLosesNothing(t *testing.T) {
