@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
-
 )
 
 // fakeStd stands for the standard library where a test needs only its shape.

@@ -281,8 +281,14 @@ func (r *run) resolveErrors(err error) {
 		if hint != "" {
 			d.Hint = "did you mean " + hint[:len(hint)-1]
 		}
+		if strings.Contains(msg, "while loops") {
+			d.Hint = "Starlark has no while: write for i in range(n)"
+		}
 		name, undefined := strings.CutPrefix(msg, "undefined: ")
 		if undefined {
+			if near := graph.Suggest(name, r.globals.Keys()); d.Hint == "" && near != "" {
+				d.Hint = "did you mean " + near + "?"
+			}
 			d.Hint = r.undefinedHint(name, d.Hint)
 		}
 		p := graph.Pos{File: e.Pos.Filename(), Line: int(e.Pos.Line), Col: int(e.Pos.Col)}

@@ -297,6 +297,9 @@ func (r *run) problem(p *graph.Problem) {
 			}
 		}
 	}
+	if p.Field == "group" {
+		return // said where the group is declared
+	}
 	out := Diagnostic{Code: p.Code, Message: p.Message, Hint: p.Hint, Related: p.Related}
 	pos := p.Pos
 	if pos.Line == 0 && d.projectAt != nil {

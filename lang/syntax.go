@@ -12,6 +12,8 @@ import (
 	"orrery/lang/graph"
 )
 
+var fString = regexp.MustCompile(`(?:^|\W)[fF](["'])`)
+
 // syntaxError records a syntax error, in words for what people write.
 func (r *run) syntaxError(m *module, err error) {
 	var e syntax.Error
@@ -21,21 +23,20 @@ func (r *run) syntaxError(m *module, err error) {
 	}
 	d := Diagnostic{Code: "syntax", Message: e.Msg}
 	d = r.at(d, graph.Pos{File: m.ref.String(), Line: int(e.Pos.Line), Col: int(e.Pos.Col)}, nil, nil, "")
-	line := []rune(d.Source)
-	before, after := "", ""
-	if at := d.Col - 1; at >= 0 && at <= len(line) {
-		before, after = string(line[:at]), string(line[at:])
-	}
-	word := regexp.MustCompile(`(^|[^\w])([fF])$`)
+	at := fString.FindAllStringSubmatchIndex(d.Source, -1)
 	switch {
-	case word.MatchString(before) && strings.HasPrefix(after, `"`), word.MatchString(before) && strings.HasPrefix(after, `'`):
-		d.Code, d.Col = "f-string", d.Col-1
+	case len(at) > 0 && strings.Contains(e.Msg, "string literal"):
+		quote := at[len(at)-1][2]
+		for _, m := range at {
+			if m[2] < d.Col {
+				quote = m[2]
+			}
+		}
+		d.Code, d.Col, d.EndCol = "f-string", len([]rune(d.Source[:quote])), 0
 		d.Message = "Starlark has no f-strings"
-		d.Hint = "write " + percent(after)
+		d.Hint = "write " + percent(d.Source[quote:])
 	case strings.HasPrefix(strings.TrimSpace(d.Source), "import "), strings.HasPrefix(strings.TrimSpace(d.Source), "from "):
 		d.Hint = `Starlark has no import: load("//lib/x.star", "name")`
-	case strings.Contains(e.Msg, "got while"), strings.Contains(e.Msg, "while"):
-		d.Hint = "Starlark has no while: write for i in range(n)"
 	case strings.Contains(e.Msg, "got try"), strings.Contains(e.Msg, "got class"), strings.Contains(e.Msg, "got with"):
 		d.Hint = "Starlark is a small Python: no classes, no exceptions, no with"
 	}

@@ -48,7 +48,7 @@ func TestProblems(t *testing.T) {
 			"⟦db.prot⟧", "⟦db.ports.tpc⟧", "⟦db.urk⟧", "⟦b.outputs.bim⟧", "⟦b.port⟧", "⟦db.ready⟧", "⟦self.port⟧", "⟦project::rot⟧"))}},
 			[]string{
 				`3 unknown-attribute env.V0: service "db" has no attribute "prot"; did you mean "port"?`,
-				`3 unknown-attribute env.V1: service "db" has no ports called "tpc"; there is tcp`,
+				`3 unknown-attribute env.V1: service "db" has no ports called "tpc"; did you mean "tcp"?`,
 				`3 unknown-attribute env.V2: service "db" has no attribute "urk"; did you mean "url"?`,
 				`3 unknown-attribute env.V3: task "b" has no outputs called "bim"; did you mean "bin"?`,
 				`3 unknown-attribute env.V4: task "b" has no attribute "port"; there is name, outputs, values, started, succeeded, completed`,

@@ -118,6 +118,9 @@ func (s *scripter) place(n syntax.Node, span [2]int) quoting {
 	if s.escaped(span[0]) {
 		return quoting{err: "a backslash stands before a reference; leave it out: the value needs no quoting"}
 	}
+	if at := span[0]; at > 0 && s.src[at-1] == '$' && !s.escaped(at-1) {
+		return quoting{err: "a $ stands before a reference; leave it out"}
+	}
 	return s.inWord()
 }
 

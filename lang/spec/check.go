@@ -36,6 +36,7 @@ type checker struct {
 	call  *Call
 	field string
 	path  []string // below the field: `["http"]`, "[2]", ".timeout"
+	free  bool     // strings may hold brackets: arguments of functions
 }
 
 func (c *checker) problem(code, hint, format string, args ...any) {
@@ -57,6 +58,7 @@ func (r *Record) Check(args starlark.Tuple, kwargs []starlark.Tuple) *Call {
 		v.Set(r.plan.proto)
 		c.call.Value = p.Interface()
 	} else {
+		c.free = true
 		c.call.Args = make([]starlark.Value, len(r.all))
 		for i, f := range r.all {
 			c.call.Args[i] = f.Default

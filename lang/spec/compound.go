@@ -33,6 +33,12 @@ func (c *checker) list(t *Type, v starlark.Value, dst reflect.Value) {
 		return
 	}
 	n := seq.Len()
+	if n > 0 && t.Single && t.Elem.Kind == kindRef && t.Elem.shortList(seq) {
+		s := reflect.MakeSlice(dst.Type(), 1, 1)
+		c.ref(t.Elem, v, s.Index(0))
+		dst.Set(s)
+		return
+	}
 	s := reflect.MakeSlice(dst.Type(), n, n)
 	for i := range n {
 		c.push("[" + strconv.Itoa(i) + "]")
@@ -40,6 +46,20 @@ func (c *checker) list(t *Type, v starlark.Value, dst reflect.Value) {
 		c.pop()
 	}
 	dst.Set(s)
+}
+
+// shortList reports whether a list is the shorthand of one record, whose field
+// takes a list, rather than a list of records: watch = ["a", "b"].
+func (t *Type) shortList(seq starlark.Indexable) bool {
+	if t.record == nil || t.record.Shorthand == "" || t.record.all[t.record.byName[t.record.Shorthand]].Type.Kind != kindList {
+		return false
+	}
+	for i := range seq.Len() {
+		if m, ok := seq.Index(i).(Maker); ok && m.Made().Record == t.record {
+			return false
+		}
+	}
+	return true
 }
 
 // sequence returns v as a list or tuple.
@@ -106,7 +126,7 @@ func (c *checker) ref(t *Type, v starlark.Value, dst reflect.Value) {
 		i := t.record.byName[t.record.Shorthand]
 		n := len(c.call.Problems)
 		c.decode(t.record.all[i].Type, v, dst.FieldByIndex(t.record.plan.index[i]))
-		if len(c.call.Problems) > n && c.call.Problems[n].Code == "type" && len(c.path) == 0 {
+		if len(c.call.Problems) > n && c.call.Problems[n].Code == "type" && t.record.all[i].Type.Kind != kindList {
 			hint := c.call.Problems[n].Hint
 			c.call.Problems = c.call.Problems[:n]
 			c.wrong(t, v, hint)

@@ -185,7 +185,7 @@ func (c *checker) str(t *Type, v starlark.Value) string {
 		return ""
 	}
 	str := string(s)
-	if strings.Contains(str, "⟦") {
+	if !c.free && strings.Contains(str, "⟦") {
 		c.problem("type", "a reference is known only when the graph runs; this must be known now", "got a text with a reference, want plain %s", t.want())
 		return ""
 	}
