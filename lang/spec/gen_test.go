@@ -21,6 +21,8 @@ func TestGenerated(t *testing.T) {
 		want []byte
 	}{
 		{"../graph/nodes_gen.go", src},
+		{"../../docs/reference.md", s.Reference()},
+		{"../../docs/services.pyi", s.Stub()},
 	} {
 		if *fix {
 			if err := os.WriteFile(g.path, g.want, 0o644); err != nil {
