@@ -13,11 +13,10 @@ func (b *Binding) Command(node string) (Cmd, error) {
 	if n == nil {
 		return Cmd{}, fmt.Errorf("cannot tell the command of %q: there is no such node", node)
 	}
-	c := n.Task.Command
-	if n.Kind == graph.KindService {
-		c = &n.Service.Command
+	if n.Kind == graph.KindTask {
+		return b.Cmd(n.Task.Command, node)
 	}
-	return b.Cmd(c, node)
+	return b.Cmd(&n.Service.Command, node)
 }
 
 // Cmd is a command of a node: of a probe, of stop, status. An argv is filled argument by argument; a script reads its
@@ -50,9 +49,17 @@ func (b *Binding) Argv(texts []graph.Text, node string) ([]string, error) {
 const shell = "/bin/sh"
 
 func (b *Binding) script(c *graph.Command, node string) (Cmd, error) {
-	text, plain := c.Script.Plain()
-	if !plain {
-		return Cmd{}, fmt.Errorf("cannot tell the command of %s: its script holds references that were not prepared for the shell", node)
+	s, err := c.Script.Shell()
+	if err != nil {
+		return Cmd{}, fmt.Errorf("cannot tell the command of %s: %w", node, err)
 	}
-	return Cmd{Argv: []string{shell, "-euc", text}, Script: true}, nil
+	cmd := Cmd{Argv: []string{shell, "-euc", s.Text}, Script: true}
+	for i, r := range s.Refs {
+		v, err := b.Value(r, node)
+		if err != nil {
+			return Cmd{}, fmt.Errorf("cannot tell the command of %s: %w", node, err)
+		}
+		cmd.Env = append(cmd.Env, graph.ScriptVar(i)+"="+v)
+	}
+	return cmd, nil
 }

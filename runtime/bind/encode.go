@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml"
-
 	"orrery/lang/graph"
 )
 
@@ -29,29 +27,6 @@ func encodeJSON(v any) ([]byte, error) {
 	}
 	pretty.WriteByte('\n')
 	return pretty.Bytes(), nil
-}
-
-func encodeYAML(v any) ([]byte, error) {
-	return yaml.MarshalWithOptions(yamlTree(v), yaml.IndentSequence(true))
-}
-
-// yamlTree gives the library its own ordered maps.
-func yamlTree(v any) any {
-	switch v := v.(type) {
-	case []any:
-		list := make([]any, len(v))
-		for i, e := range v {
-			list[i] = yamlTree(e)
-		}
-		return list
-	case graph.Dict[any]:
-		m := make(yaml.MapSlice, len(v))
-		for i, e := range v {
-			m[i] = yaml.MapItem{Key: e.Key, Value: yamlTree(e.Value)}
-		}
-		return m
-	}
-	return v
 }
 
 // encodeTOML writes a document: the plain keys of a table first, then its sub-tables.

@@ -104,7 +104,10 @@ func (b *Binding) env(n *graph.Node) ([]Var, error) {
 	if err := b.texts(e, n, n.Common().Env, "env"); err != nil {
 		return nil, err
 	}
-	return e.list(), b.toolPath(e, n)
+	if err := b.toolPath(e, n); err != nil {
+		return nil, err
+	}
+	return e.list(), nil
 }
 
 // base takes the variables of the caller: all of them for a service, those that pass for a task.

@@ -437,7 +437,7 @@ func TestManyCheckouts(t *testing.T) {
 	var outs []func() string
 	for range projects {
 		cmd := exec.Command(self)
-		cmd.Env = append(os.Environ(), "BIND_TEST_ROLE=checkout", "BIND_TEST_ADDR="+strconv.Itoa(p))
+		cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", "BIND_TEST_ROLE=checkout", "BIND_TEST_ADDR="+strconv.Itoa(p))
 		in, _ := cmd.StdinPipe()
 		out, _ := cmd.StdoutPipe()
 		if err := cmd.Start(); err != nil {
