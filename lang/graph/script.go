@@ -143,6 +143,9 @@ func (s *scripter) inWord() quoting {
 		case *syntax.ArithmExp, *syntax.ArithmCmd, *syntax.LetClause:
 			return bare
 		case *syntax.ParamExp:
+			if n.Param != nil && child == syntax.Node(n.Param) {
+				return quoting{err: "a reference cannot be the name of a variable"}
+			}
 			pattern = pattern || removes(n)
 		case *syntax.CmdSubst:
 			back = back || n.Backquotes
