@@ -1,0 +1,168 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"orrery/lang"
+	"orrery/lang/graph"
+)
+
+func checkCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "check",
+		Short: "Say whether services.star is right; starts nothing",
+		Long: `Evaluates services.star and says every mistake in one go, with place, source line
+and what to do about it; then warnings, and arguments that are carried in the
+graph but not yet effective. Nothing is started and no port is taken.
+
+Exit code 4 when there is a mistake, else 0. First lines are
+"path:line:col: message", which editors understand.
+
+With --json it prints an array on stdout:
+  [{"severity": "error" | "warning" | "note", "code", "file", "line", "col", "end",
+    "message", "hint", "stack": [{"func", "pos"}], "related", "source"}]`,
+		Example: `  orrery check
+  orrery check --set workers=4
+  orrery check --json | jq -r '.[] | select(.severity == "error") | .message'`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			file, err := a.projectFile()
+			if err != nil {
+				return err
+			}
+			params, err := a.settings()
+			if err != nil {
+				return err
+			}
+			p, err := loadFile(c.Context(), file, params)
+			return a.check(p, err)
+		},
+	}
+}
+
+// finding is a diagnostic in the JSON of check.
+type finding struct {
+	Severity string `json:"severity"`
+	lang.Diagnostic
+}
+
+// The severities of a finding.
+const (
+	severityError   = "error"
+	severityWarning = "warning"
+	severityNote    = "note"
+)
+
+// check reports on a load that gave p or err.
+func (a *app) check(p *lang.Project, err error) error {
+	var mistakes lang.Errors
+	if err != nil && !errors.As(err, &mistakes) {
+		return err
+	}
+	all := []finding{}
+	for _, d := range mistakes {
+		all = append(all, finding{severityError, d})
+	}
+	if p != nil {
+		for _, d := range p.Warnings {
+			all = append(all, finding{severityWarning, d})
+		}
+		for _, d := range p.Later {
+			all = append(all, finding{severityNote, d})
+		}
+	}
+	if a.json {
+		err = a.printJSON(all)
+	} else {
+		a.showFindings(all)
+	}
+	switch {
+	case err != nil && len(mistakes) == 0:
+		return err
+	case len(mistakes) > 0:
+		return exitError{exitLoad}
+	}
+	if !a.json && !a.quiet {
+		fmt.Println("ok:", countNodes(p.Graph))
+	}
+	return nil
+}
+
+func (a *app) showFindings(all []finding) {
+	mistakes := 0
+	for _, f := range all {
+		switch f.Severity {
+		case severityError:
+			mistakes++
+			fmt.Fprint(os.Stderr, f.Format(a.color()))
+		case severityWarning:
+			a.say("%s", strings.TrimRight(warningText(f.Diagnostic, a.color()), "\n"))
+		case severityNote:
+			a.say("%s", laterText(f.Diagnostic))
+		}
+		if os.Getenv("GITHUB_ACTIONS") == "true" {
+			fmt.Fprintln(os.Stderr, githubLine(f))
+		}
+	}
+	if mistakes > 1 {
+		a.say("%d mistakes", mistakes)
+	}
+}
+
+// warningText is the diagnostic with "warning: " before its message.
+func warningText(d lang.Diagnostic, color bool) string {
+	d.Message = "warning: " + d.Message
+	return d.Format(color)
+}
+
+// laterText is the one line about an argument that does nothing yet.
+func laterText(d lang.Diagnostic) string {
+	text := d.Message
+	if !strings.HasPrefix(text, "not yet effective") {
+		text = "not yet effective: " + text
+	}
+	return fmt.Sprintf("%s (%s)", text, position(d.Pos()))
+}
+
+// githubLine is an annotation for the files of a pull request.
+func githubLine(f finding) string {
+	kind := map[string]string{severityError: "error", severityWarning: "warning", severityNote: "notice"}[f.Severity]
+	property := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
+	text := f.Message
+	if f.Hint != "" {
+		text += "\nhint: " + f.Hint
+	}
+	s := "::" + kind
+	if f.File != "" {
+		s += " file=" + property.Replace(f.File)
+		if f.Line > 0 {
+			s += fmt.Sprintf(",line=%d,col=%d", f.Line, f.Col)
+		}
+	}
+	return s + "::" + strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(text)
+}
+
+// countNodes is "7 services, 3 tasks".
+func countNodes(g *graph.Graph) string {
+	services, tasks := 0, 0
+	for _, n := range g.Nodes {
+		if n.Kind == graph.KindService {
+			services++
+		} else {
+			tasks++
+		}
+	}
+	return plural(services, "service") + ", " + plural(tasks, "task")
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"orrery/lang"
+	"orrery/stdlib"
+)
+
+// stdPrefix is how libraries of the binary are loaded.
+const stdPrefix = "@std//"
+
+func docCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "doc [MODULE]",
+		Short: "Show the factories of a library",
+		Long: `Shows what a library offers: signature and documentation of each public function.
+MODULE is written as in load(): @std//postgres.star, //lib/api.star, or the path of a
+file; postgres is short for @std//postgres.star. Without one: the libraries inside
+the binary.
+
+With --json: [{"module", "about"}] without a module, {"module", "text"} with one.`,
+		Example: `  orrery doc
+  orrery doc @std//postgres.star
+  orrery doc //lib/api.star`,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usageError{fmt.Errorf("doc takes one module at most, got %d", len(args))}
+			}
+			return nil
+		},
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return libraries(), cobra.ShellCompDirectiveDefault
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return a.listLibraries()
+			}
+			return a.doc(args[0])
+		},
+	}
+}
+
+// libraries are the modules inside the binary, sorted.
+func libraries() []string {
+	names, err := fs.Glob(stdlib.FS, "*.star")
+	if err != nil {
+		return nil
+	}
+	var all []string
+	for _, n := range names {
+		if !strings.HasSuffix(n, "_test.star") {
+			all = append(all, stdPrefix+n)
+		}
+	}
+	return all
+}
+
+func (a *app) listLibraries() error {
+	type library struct {
+		Module string `json:"module"`
+		About  string `json:"about"`
+	}
+	all := []library{}
+	t := table{head: []string{"library", "about"}}
+	for _, m := range libraries() {
+		text, err := lang.Doc(stdlib.FS, m)
+		if err != nil {
+			return err
+		}
+		about := ""
+		if lines := strings.SplitN(text, "\n", 4); len(lines) > 2 && !strings.HasPrefix(lines[2], "def ") {
+			about = lines[2]
+		}
+		all = append(all, library{m, about})
+		t.rows = append(t.rows, []cell{{m, ""}, {about, ""}})
+	}
+	if a.json {
+		return a.printJSON(all)
+	}
+	return t.write(os.Stdout, a, columns())
+}
+
+func (a *app) doc(name string) error {
+	module, err := a.module(name)
+	if err != nil {
+		return err
+	}
+	text, err := lang.Doc(stdlib.FS, module)
+	if errors.Is(err, fs.ErrNotExist) {
+		hint := "orrery doc lists the libraries of the binary"
+		if s := didYouMean(name, append(shortNames(), libraries()...)); s != "" {
+			hint = s
+		}
+		return hinted{usageError{fmt.Errorf("there is no library %s", name)}, hint}
+	}
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(map[string]string{"module": module, "text": text})
+	}
+	_, err = fmt.Print(text)
+	return err
+}
+
+// module turns what was typed into what Doc takes.
+func (a *app) module(name string) (string, error) {
+	switch {
+	case strings.HasPrefix(name, stdPrefix):
+		return name, nil
+	case strings.HasPrefix(name, "//"):
+		file, err := a.projectFile()
+		if err != nil {
+			return "", err
+		}
+		return filepath.Join(filepath.Dir(file), filepath.FromSlash(name[2:])), nil
+	case !strings.ContainsAny(name, "/."):
+		return stdPrefix + name + ".star", nil
+	}
+	return a.inDir(name), nil
+}
+
+func shortNames() []string {
+	var all []string
+	for _, m := range libraries() {
+		all = append(all, strings.TrimSuffix(path.Base(m), ".star"))
+	}
+	return all
+}

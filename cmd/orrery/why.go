@@ -1,0 +1,243 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"orrery/lang"
+	"orrery/lang/graph"
+	"orrery/runtime/control"
+	"orrery/runtime/control/api"
+)
+
+func whyCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "why TARGET [OTHER]",
+		Short: "Say why a node waits, and which lines make it wait for another",
+		Long: `With one name: what the node waits for and who waits for it, each with the line and
+the argument that says so, and, when an engine runs, its state and the reason.
+
+With two: how the first comes to wait for the second: the direct edges, and the
+shortest way.
+
+With --json it prints
+  one name:   {"node", "kind", "pos", "stack", "waits_for": [edge], "waited_for_by": [edge],
+               "gated_by": [names], "live": {the node as in status} or null}
+  two names:  {"from", "to", "direct": [edge], "path": [edge] or null}
+  edge:       {"from", "to", "cond", "field", "ref", "pos"}`,
+		Example: `  orrery why web        what web waits for, and what it is doing
+  orrery why web db     which lines make web wait for db`,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) < 1 || len(args) > 2 {
+				return usageError{fmt.Errorf("why takes one or two names, got %d", len(args))}
+			}
+			return nil
+		},
+		ValidArgsFunction: a.completeTargets,
+		RunE: func(c *cobra.Command, args []string) error {
+			p, err := a.load(c.Context())
+			if err != nil {
+				return err
+			}
+			var nodes []*graph.Node
+			for _, name := range args {
+				n, err := oneNode(p.Graph, "why", name)
+				if err != nil {
+					return err
+				}
+				nodes = append(nodes, n)
+			}
+			if len(nodes) == 2 {
+				return a.whyBoth(p.Graph, nodes[0].Name(), nodes[1].Name())
+			}
+			return a.whyOne(c.Context(), p, nodes[0])
+		},
+	}
+}
+
+// explained is the JSON of why with one name.
+type explained struct {
+	Node    string          `json:"node"`
+	Kind    graph.Kind      `json:"kind"`
+	Pos     graph.Pos       `json:"pos"`
+	Stack   []graph.Frame   `json:"stack,omitempty"`
+	Out     []graph.Edge    `json:"waits_for"`
+	In      []graph.Edge    `json:"waited_for_by"`
+	GatedBy []string        `json:"gated_by"`
+	Live    *api.NodeStatus `json:"live"`
+}
+
+func (a *app) whyOne(ctx context.Context, p *lang.Project, n *graph.Node) error {
+	g, name := p.Graph, n.Name()
+	x := explained{
+		Node: name, Kind: n.Kind, Pos: n.Pos, Stack: n.Stack,
+		Out: slices.Concat([]graph.Edge{}, g.Out(name)), In: slices.Concat([]graph.Edge{}, g.In(name)),
+		GatedBy: append([]string{}, g.Gates(name)...),
+	}
+	var err error
+	if x.Live, err = liveState(ctx, p, name); err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(x)
+	}
+	w := bufio.NewWriter(os.Stdout)
+	fmt.Fprintf(w, "%s %s, declared at %s\n", x.Kind, a.tint(bold, name), x.Pos)
+	for _, f := range x.Stack {
+		fmt.Fprintf(w, "  in %s %s\n", f.Func, a.tint(dim, f.Pos.String()))
+	}
+	if x.Live != nil {
+		fmt.Fprintf(w, "state: %s\n", liveText(*x.Live))
+	}
+	a.edges(w, "waits for", x.Out, func(e graph.Edge) string { return e.To })
+	for _, task := range x.GatedBy {
+		fmt.Fprintf(w, "is ready only when the task %s has succeeded  %s\n", task, a.tint(dim, position(g.Node(task).Pos)))
+	}
+	a.edges(w, "waited for by", x.In, func(e graph.Edge) string { return e.From })
+	return w.Flush()
+}
+
+// liveText is the state of a node in a few words.
+func liveText(n api.NodeStatus) string {
+	s := join(n.State, oneLine(n.Reason))
+	if n.Cause != "" && n.Cause != n.Name {
+		s += " (because of " + n.Cause + ")"
+	}
+	if n.PID != 0 {
+		s += fmt.Sprintf(", pid %d", n.PID)
+	}
+	return s
+}
+
+func (a *app) edges(w *bufio.Writer, title string, edges []graph.Edge, end func(graph.Edge) string) {
+	if len(edges) == 0 {
+		fmt.Fprintf(w, "%s: nothing\n", title)
+		return
+	}
+	fmt.Fprintf(w, "%s:\n", title)
+	width := 0
+	for _, e := range edges {
+		width = max(width, len(end(e))+len(e.Cond)+3)
+	}
+	for _, e := range edges {
+		fmt.Fprintf(w, "  %-*s  %s  %s\n", width, fmt.Sprintf("%s (%s)", end(e), e.Cond), edgeReason(e), a.tint(dim, position(e.Pos)))
+	}
+}
+
+// edgeReason is the argument, and the reference in it, that made an edge.
+func edgeReason(e graph.Edge) string {
+	if e.Ref != "" {
+		return edgeField(e) + " " + e.Ref
+	}
+	return edgeField(e)
+}
+
+// liveState asks the running engine about one node; nil when none runs.
+func liveState(ctx context.Context, p *lang.Project, name string) (*api.NodeStatus, error) {
+	place, err := placeOf(p)
+	if err != nil {
+		return nil, err
+	}
+	c, err := control.Dial(ctx, place)
+	var none *control.ErrNoEngine
+	if errors.As(err, &none) && none.Cause == nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	st, err := statusOf(ctx, c, []string{name})
+	var wire *control.Error
+	if errors.As(err, &wire) && wire.Code == control.CodeUnknownTarget {
+		return nil, nil // declared since the engine started
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range st.Nodes {
+		if n.Name == name {
+			return &n, nil
+		}
+	}
+	return nil, nil
+}
+
+func (a *app) whyBoth(g *graph.Graph, from, to string) error {
+	direct := []graph.Edge{}
+	for _, e := range g.Out(from) {
+		if e.To == to {
+			direct = append(direct, e)
+		}
+	}
+	path := shortest(g, from, to)
+	if a.json {
+		return a.printJSON(map[string]any{"from": from, "to": to, "direct": direct, "path": path})
+	}
+	w := bufio.NewWriter(os.Stdout)
+	switch back := shortest(g, to, from); {
+	case len(direct) > 0:
+		fmt.Fprintf(w, "%s waits for %s:\n", from, to)
+		for _, e := range direct {
+			a.step(w, e)
+		}
+	case path != nil:
+		fmt.Fprintf(w, "%s waits for %s by way of others:\n", from, to)
+		for _, e := range path {
+			a.step(w, e)
+		}
+	case back != nil:
+		fmt.Fprintf(w, "%s does not wait for %s; it is the other way round:\n", from, to)
+		for _, e := range back {
+			a.step(w, e)
+		}
+	default:
+		fmt.Fprintf(w, "neither of %s and %s waits for the other\n", from, to)
+	}
+	return w.Flush()
+}
+
+func (a *app) step(w *bufio.Writer, e graph.Edge) {
+	fmt.Fprintf(w, "  %s -> %s (%s)  %s  %s\n", e.From, e.To, e.Cond, edgeReason(e), a.tint(dim, position(e.Pos)))
+}
+
+// shortest is the shortest way along the edges, nil when there is none. What
+// waits for a service to be ready waits for the tasks that gate it too.
+func shortest(g *graph.Graph, from, to string) []graph.Edge {
+	came := map[string]graph.Edge{from: {}}
+	queue := []string{from}
+	for len(queue) > 0 && came[to].To == "" {
+		name := queue[0]
+		queue = queue[1:]
+		visit := func(e graph.Edge) {
+			if _, seen := came[e.To]; !seen {
+				came[e.To] = e
+				queue = append(queue, e.To)
+			}
+		}
+		for _, e := range g.Out(name) {
+			visit(e)
+		}
+		if name == from {
+			continue // it is gated, but does not wait for its gates to start
+		}
+		for _, task := range g.Gates(name) {
+			visit(graph.Edge{From: name, To: task, Cond: graph.Succeeded, Field: "gates of " + task, Pos: g.Node(task).Pos})
+		}
+	}
+	if came[to].To == "" {
+		return nil
+	}
+	var path []graph.Edge
+	for at := to; at != from; at = came[at].From {
+		path = append(path, came[at])
+	}
+	slices.Reverse(path)
+	return path
+}
