@@ -1,0 +1,239 @@
+// Package engine is the one loop: desired state in, events out. It owns all
+// live state of a running graph.
+//
+// Clients hold targets (Hold); a node that somebody holds, or that a held one
+// needs, is wanted. The loop starts a wanted node once every edge of it is
+// satisfied, feeds what happens to it into machine.Step, carries out the
+// actions, and stops nodes that nobody wants any more, dependents first.
+//
+// One goroutine (Run) touches the state; there is no mutex. Whatever is slow
+// (spawning, waiting, probing, stopping commands, tasks) runs elsewhere and
+// reports back by a function posted to the loop. The methods of Engine may be
+// called from any goroutine; each is carried out by the loop.
+//
+// What decides about one service is runtime/machine, what a reference is worth
+// runtime/bind, what a process is runtime/proc.
+package engine
+
+import (
+	"context"
+	"errors"
+	"io"
+	"syscall"
+	"time"
+
+	"orrery/lang/graph"
+	"orrery/runtime/bind"
+	"orrery/runtime/logs"
+	"orrery/runtime/proc"
+)
+
+// Process is one running instance, as the engine needs it.
+type Process interface {
+	Pid() int
+	Signal(syscall.Signal) error
+	SignalGroup(syscall.Signal) error
+	// Wait blocks until the main process has ended.
+	Wait() proc.Exit
+	// KillTree kills all that is left of the tree, until nothing is.
+	KillTree(context.Context) error
+	Close() error
+}
+
+// Spawner starts processes. It is called from many goroutines at a time.
+type Spawner interface {
+	Spawn(*proc.Spec) (Process, error)
+}
+
+// Clock tells the time since an epoch that lasts as long as the machine is up,
+// and calls f once after d unless stop is called before.
+type Clock interface {
+	Now() time.Duration
+	AfterFunc(d time.Duration, f func()) (stop func())
+}
+
+// Options say what an engine runs and with what. All but the last group must
+// be set.
+type Options struct {
+	Graph   *graph.Graph
+	Table   *bind.Table                      // only the loop uses it; nil when no service runs here
+	Bind    func(*graph.Graph) *bind.Binding // what the references of a graph mean
+	Spawner Spawner
+	Clock   Clock
+
+	// Logs captures the output of services and tasks; nil: see Output.
+	Logs *logs.Store
+	// Output gives the standard output and error of a task when Logs is nil
+	// (orrery run in the terminal); done is called when the task has ended.
+	Output func(node string) (out, err io.Writer, done func())
+	// Foreground names the task that gets the terminal: our own descriptors.
+	Foreground string
+	// RunDir is the directory under which each service has its notify socket.
+	RunDir string
+	// MemoDir is where the values of tasks are kept from run to run.
+	MemoDir string
+	// Run marks the processes of this engine: ORRERY_ID=<Run>/<node>.
+	Run string
+	// Jobs is how many tasks run at a time; 0: the number of processors.
+	Jobs int
+	// KeepGoing starts tasks after another one has failed; otherwise what is
+	// not yet running then fails as "cancelled". Services do not count.
+	KeepGoing bool
+	// ExtraArgs are added to the argv of a task (orrery run T -- ARGS).
+	ExtraArgs map[string][]string
+	// External names nodes that another engine runs; Mirror tells their state.
+	External []string
+	// BeforeTask is called before a task is bound, outside of the loop: a
+	// client of another engine renews its bindings there. May be nil.
+	BeforeTask func(context.Context) error
+}
+
+// ErrEnded is the error of a call to an engine whose Run has returned.
+var ErrEnded = errors.New("the engine has ended")
+
+// Engine runs one graph. Make it with New.
+type Engine struct {
+	opt   Options
+	mail  chan func()
+	ended chan struct{}
+
+	graph   *graph.Graph
+	digest  string // of graph
+	bind    *bind.Binding
+	nodes   []*node
+	byName  map[string]*node
+	dirty   []*node // to be considered before the loop sleeps
+	holds   map[string]*hold
+	log     eventLog
+	waits   []*waiter
+	running int             // tasks that run
+	queue   []*node         // tasks that only wait for room, the longest first
+	pools   map[string]int  // tasks that run, by pool
+	failed  bool            // a task has failed and KeepGoing is off
+	closing bool            // Run was told to end
+	held    bool            // something was held, or the idle time is over
+	work    context.Context // of the tasks
+	started time.Time
+}
+
+// New makes an engine; nothing runs until Run.
+func New(o Options) *Engine {
+	e := &Engine{
+		opt: o, graph: o.Graph, digest: o.Graph.Digest(), bind: o.Bind(o.Graph), mail: make(chan func(), 256), ended: make(chan struct{}),
+		byName: make(map[string]*node, len(o.Graph.Nodes)),
+		holds:  map[string]*hold{}, pools: map[string]int{},
+		started: time.Now(),
+	}
+	external := make(map[string]bool, len(o.External))
+	for _, name := range o.External {
+		external[name] = true
+	}
+	e.nodes = make([]*node, len(o.Graph.Nodes))
+	for i, def := range o.Graph.Nodes {
+		n := newNode(def, o.Graph)
+		n.external = external[def.Name()]
+		e.nodes[i], e.byName[def.Name()] = n, n
+	}
+	return e
+}
+
+// Run is the loop. It ends when ctx is done and everything has stopped. With
+// an idle time above 0 it also ends when nothing is held and nothing runs: at
+// once when something was held before, after that time when nothing ever was.
+func (e *Engine) Run(ctx context.Context, idle time.Duration) {
+	defer close(e.ended)
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	e.work = work
+	if idle > 0 {
+		stop := e.opt.Clock.AfterFunc(idle, func() { e.post(func() { e.held = true }) })
+		defer stop()
+	}
+	done := ctx.Done()
+	for {
+		e.settle()
+		if e.quiet() && (e.closing || idle > 0 && e.held) {
+			return
+		}
+		select {
+		case f := <-e.mail:
+			f()
+			e.drain()
+		case <-done:
+			done = nil
+			e.closing = true
+			e.releaseAll()
+		}
+	}
+}
+
+// drain takes what else has come, so that a burst is settled once.
+func (e *Engine) drain() {
+	for range cap(e.mail) {
+		select {
+		case f := <-e.mail:
+			f()
+		default:
+			return
+		}
+	}
+}
+
+// settle considers every node that something has happened to, until nothing
+// follows any more, and then answers those who wait.
+func (e *Engine) settle() {
+	for len(e.dirty) > 0 {
+		batch := e.dirty
+		e.dirty = nil
+		for _, n := range batch {
+			n.queued = false
+			e.consider(n)
+		}
+	}
+	e.answer()
+}
+
+// touch has a node considered before the loop sleeps.
+func (e *Engine) touch(n *node) {
+	if !n.queued {
+		n.queued = true
+		e.dirty = append(e.dirty, n)
+	}
+}
+
+// quiet reports whether nothing is held and nothing runs.
+func (e *Engine) quiet() bool {
+	if len(e.holds) > 0 {
+		return false
+	}
+	for _, n := range e.nodes {
+		if n.live() {
+			return false
+		}
+	}
+	return true
+}
+
+// post has the loop call f. It never blocks the loop itself: the loop does not
+// call it. After the end of Run it does nothing.
+func (e *Engine) post(f func()) {
+	select {
+	case e.mail <- f:
+	case <-e.ended:
+	}
+}
+
+// call has the loop call f, and returns when it has.
+func (e *Engine) call(f func()) error {
+	done := make(chan struct{})
+	e.post(func() {
+		defer close(done)
+		f()
+	})
+	select {
+	case <-done:
+		return nil
+	case <-e.ended:
+		return ErrEnded
+	}
+}

@@ -1,0 +1,333 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"orrery/lang/graph"
+	"orrery/runtime/bind"
+	"orrery/runtime/control"
+	"orrery/runtime/control/api"
+	"orrery/runtime/machine"
+)
+
+// detached is the holder of what outlives its client.
+const detached = "detached"
+
+// Handler answers the clients of an engine. It is a control.Handler.
+type Handler struct {
+	Engine *Engine
+	// Self describes the engine process in every status.
+	Self api.Engine
+}
+
+// Call carries out one request of a client.
+func (h *Handler) Call(ctx context.Context, conn *control.Conn, method string, params json.RawMessage, emit func(any) error) (any, error) {
+	result, err := h.call(ctx, conn, method, params, emit)
+	return result, wireError(err)
+}
+
+func (h *Handler) call(ctx context.Context, conn *control.Conn, method string, params json.RawMessage, emit func(any) error) (any, error) {
+	switch method {
+	case api.MethodStatus:
+		var p api.Names
+		if err := control.Decode(params, &p); err != nil {
+			return nil, err
+		}
+		return h.status(p.Names)
+	case api.MethodHold:
+		return h.hold(conn, params)
+	case api.MethodRelease:
+		return nil, h.release(ctx, conn, params)
+	case api.MethodGone:
+		var p api.Names
+		if err := control.Decode(params, &p); err != nil {
+			return nil, err
+		}
+		return nil, over(h.Engine.Gone(ctx, p.Names))
+	case api.MethodDown:
+		return nil, h.down(ctx, params, emit)
+	case api.MethodWait:
+		return h.wait(ctx, params)
+	case api.MethodEvents:
+		return nil, h.events(ctx, params, emit)
+	case api.MethodBindings:
+		var p api.Names
+		if err := control.Decode(params, &p); err != nil {
+			return nil, err
+		}
+		return h.bindings(p.Names)
+	case "start", "stop", "restart", "reload":
+		var p api.Act
+		if err := control.Decode(params, &p); err != nil {
+			return nil, err
+		}
+		if err := h.Engine.Act(method, p.Names, p.Only); err != nil {
+			return nil, err
+		}
+		return h.status(p.Names)
+	}
+	return nil, &control.Error{Code: control.CodeUnknownMethod}
+}
+
+// wireError gives an error the code that the client's exit code depends on.
+func wireError(err error) error {
+	var unknown *graph.UnknownTarget
+	var conflict *bind.ConflictError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &unknown):
+		return &control.Error{Code: control.CodeUnknownTarget, Message: err.Error()}
+	case errors.As(err, &conflict):
+		return &control.Error{Code: control.CodeConflict, Message: err.Error()}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &control.Error{Code: control.CodeTimeout, Message: err.Error()}
+	case errors.Is(err, ErrEnded), errors.Is(err, context.Canceled):
+		return &control.Error{Code: control.CodeCancelled, Message: err.Error()}
+	}
+	return err
+}
+
+func holderOf(conn *control.Conn) string { return fmt.Sprintf("client %d", conn.ID()) }
+
+func (h *Handler) status(names []string) (any, error) {
+	s, err := h.Engine.Status(names)
+	s.Engine = h.Self
+	return s, err
+}
+
+func (h *Handler) hold(conn *control.Conn, params json.RawMessage) (any, error) {
+	var p api.Hold
+	if err := control.Decode(params, &p); err != nil {
+		return nil, err
+	}
+	mode := graph.Selection(p.Mode)
+	if mode == "" {
+		mode = graph.SelectNeeds
+	}
+	holder := detached
+	if !p.Detach {
+		holder = holderOf(conn)
+		context.AfterFunc(closing(conn), func() { h.Engine.forget(holder) })
+	}
+	if err := h.Engine.agree(p.Digest); err != nil {
+		return nil, err
+	}
+	names, err := h.Engine.Hold(holder, p.Targets, mode)
+	if err != nil {
+		return nil, err
+	}
+	return api.Hold{Targets: names, Mode: p.Mode, Detach: p.Detach, Digest: p.Digest}, nil
+}
+
+// agree is an error when a client speaks of another graph than the engine.
+func (e *Engine) agree(digest string) error {
+	var own string
+	if err := e.call(func() { own = e.digest }); err != nil {
+		return err
+	}
+	if digest == "" || digest == own {
+		return nil
+	}
+	return &control.Error{
+		Code:    control.CodeConflict,
+		Message: "the running engine has another services.star: it was edited, or has other parameters",
+		Hint:    "orrery down, then again",
+	}
+}
+
+// closing is a context that ends with the connection.
+func closing(conn *control.Conn) context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		<-conn.Closed()
+		cancel()
+	}()
+	return ctx
+}
+
+func (h *Handler) release(ctx context.Context, conn *control.Conn, params json.RawMessage) error {
+	var p api.Release
+	if err := control.Decode(params, &p); err != nil {
+		return err
+	}
+	freed, err := h.Engine.Release(holderOf(conn), p.Names, p.Now)
+	if err == nil {
+		err = h.Engine.Gone(ctx, freed)
+	}
+	return over(err)
+}
+
+// over takes the end of the engine for what it is: everything is down.
+func over(err error) error {
+	if errors.Is(err, ErrEnded) {
+		return nil
+	}
+	return err
+}
+
+func (h *Handler) down(ctx context.Context, params json.RawMessage, emit func(any) error) error {
+	var p api.Down
+	if err := control.Decode(params, &p); err != nil {
+		return err
+	}
+	e := h.Engine
+	var all []string
+	for _, n := range e.nodes {
+		all = append(all, n.name())
+	}
+	tell := func(api.Event) { emit(e.progress()) } // called by the loop
+	stop, err := e.Events(^uint64(0), tell)
+	if err != nil {
+		return over(err)
+	}
+	defer stop()
+	if err := e.Down(p.Now); err != nil {
+		return over(err)
+	}
+	return over(e.Gone(ctx, all))
+}
+
+func (h *Handler) wait(ctx context.Context, params json.RawMessage) (any, error) {
+	var p api.Wait
+	if err := control.Decode(params, &p); err != nil {
+		return nil, err
+	}
+	names, err := h.Engine.waited(p.Targets)
+	if err != nil {
+		return nil, err
+	}
+	wctx := ctx
+	if p.TimeoutMS > 0 {
+		var cancel context.CancelFunc
+		wctx, cancel = context.WithTimeout(ctx, time.Duration(p.TimeoutMS)*time.Millisecond)
+		defer cancel()
+	}
+	failed, err := h.Engine.Settle(wctx, names)
+	switch {
+	case err != nil && wctx.Err() != nil && ctx.Err() == nil:
+		return nil, &control.Error{Code: control.CodeTimeout, Message: h.Engine.overdue(names)}
+	case err != nil:
+		return nil, err
+	case len(failed) > 0:
+		return nil, FailureError(failed)
+	}
+	return h.status(names)
+}
+
+// waited are the nodes of targets, or all that are held.
+func (e *Engine) waited(targets []string) (names []string, err error) {
+	var unknown error
+	err = e.call(func() {
+		if len(targets) > 0 {
+			names, unknown = e.graph.Expand(targets)
+			return
+		}
+		for _, n := range e.nodes {
+			if n.holders > 0 && (n.svc == nil || n.def.Service.Autostart || n.live()) {
+				names = append(names, n.name())
+			}
+		}
+	})
+	return names, errors.Join(err, unknown)
+}
+
+// overdue says who a wait that ran out was waiting for.
+func (e *Engine) overdue(names []string) (text string) {
+	e.call(func() {
+		for _, name := range names {
+			if n := e.byName[name]; !e.settled(n) {
+				text = fmt.Sprintf("timed out: %s is %s", name, n.show.State)
+				if n.show.Reason != "" {
+					text += " (" + n.show.Reason + ")"
+				}
+				return
+			}
+		}
+		text = "timed out"
+	})
+	return text
+}
+
+func (h *Handler) events(ctx context.Context, params json.RawMessage, emit func(any) error) error {
+	var p api.Events
+	if err := control.Decode(params, &p); err != nil {
+		return err
+	}
+	stop, err := h.Engine.Events(p.Since, func(ev api.Event) { emit(ev) })
+	if err != nil {
+		return err
+	}
+	defer stop()
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-h.Engine.ended:
+		return nil
+	}
+}
+
+// Act starts, stops, restarts or reloads nodes by hand. Starting adds to what
+// is held for good; stopping ends the service also for those who hold it.
+func (e *Engine) Act(verb string, targets []string, only bool) error {
+	if verb == "start" {
+		mode := graph.SelectNeeds
+		if only {
+			mode = graph.SelectOnly
+		}
+		_, err := e.Hold(detached, targets, mode)
+		return err
+	}
+	var failed error
+	err := e.call(func() {
+		nodes, err := e.named(targets)
+		failed = err
+		for _, n := range nodes {
+			if err := e.actOn(n, verb); err != nil && failed == nil {
+				failed = err
+			}
+		}
+	})
+	return errors.Join(err, failed)
+}
+
+func (e *Engine) actOn(n *node, verb string) error {
+	if n.svc == nil {
+		return &control.Error{Code: control.CodeBadRequest, Message: fmt.Sprintf("%s is a task: cannot %s it", n.name(), verb), Hint: "orrery run " + n.name()}
+	}
+	kind := map[string]machine.EventKind{"stop": machine.EventStop, "restart": machine.EventRestart, "reload": machine.EventReload}[verb]
+	if verb == "reload" && n.def.Service.Reload == nil {
+		return &control.Error{Code: control.CodeFailed, Message: n.name() + " is not reloadable", Hint: "declare reload = \"HUP\" or a command, or use orrery restart"}
+	}
+	if verb == "restart" && n.holders == 0 {
+		return &control.Error{Code: control.CodeFailed, Message: n.name() + " is not up", Hint: "orrery start " + n.name()}
+	}
+	e.step(n, machine.Event{Kind: kind, Text: "by hand"})
+	return nil
+}
+
+func (h *Handler) bindings(names []string) (any, error) {
+	e := h.Engine
+	var bound *bind.Binding
+	b := api.Bindings{Env: map[string]map[string]string{}}
+	if err := e.call(func() { bound, b.Digest = e.bind, e.digest }); err != nil {
+		return nil, err
+	}
+	b.Values = bound.Snapshot()
+	for _, name := range names {
+		env, err := bound.Env(name)
+		if err != nil {
+			return nil, err
+		}
+		m := make(map[string]string, len(env))
+		for _, v := range env {
+			m[v.Key] = v.Value
+		}
+		b.Env[name] = m
+	}
+	return b, nil
+}

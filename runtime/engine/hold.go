@@ -1,0 +1,193 @@
+package engine
+
+import (
+	"errors"
+
+	"orrery/lang/graph"
+	"orrery/runtime/machine"
+)
+
+// hold is what one client keeps up.
+type hold struct {
+	nodes map[string]bool // false: released, and perhaps still stopping
+}
+
+// Hold has the engine bring up targets and what mode adds to them, under the
+// name of a holder; a second Hold of the same holder adds to the first. It
+// returns the nodes that are held now. The error is a *graph.UnknownTarget, or
+// one of bind: a strict port that is taken.
+func (e *Engine) Hold(holder string, targets []string, mode graph.Selection) ([]string, error) {
+	var names []string
+	var failed error
+	err := e.call(func() {
+		if names, failed = e.graph.Need(targets, mode); failed == nil {
+			failed = e.hold(holder, names)
+		}
+	})
+	return names, errors.Join(err, failed)
+}
+
+func (e *Engine) hold(holder string, names []string) error {
+	var fresh []string
+	for _, name := range names {
+		if n := e.byName[name]; n.svc != nil && n.holders == 0 && !n.live() && !n.external {
+			fresh = append(fresh, name)
+		}
+	}
+	if err := e.prepare(fresh); err != nil {
+		return err
+	}
+	e.held = true
+	h := e.holds[holder]
+	if h == nil {
+		h = &hold{nodes: map[string]bool{}}
+		e.holds[holder] = h
+	}
+	e.failed = false
+	for _, name := range names {
+		n := e.byName[name]
+		if !h.nodes[name] {
+			h.nodes[name] = true
+			n.holders++
+		}
+		e.revive(n)
+		e.touch(n)
+	}
+	return nil
+}
+
+// revive gives what has failed, or was stopped by hand, a new chance: it is
+// asked for anew.
+func (e *Engine) revive(n *node) {
+	switch {
+	case n.external:
+	case n.task != nil && n.task.done && n.conds&isSucceeded == 0:
+		e.reset(n)
+	case n.svc == nil || len(n.svc.instances) > 0:
+	case n.ended():
+		n.svc.wanted = true
+		e.step(n, machine.Event{Kind: machine.EventRevive})
+	case n.svc.wanted && (n.svc.state.Phase == "" || n.svc.state.Phase == machine.Down): // stopped by hand
+		e.step(n, machine.Event{Kind: machine.EventStart})
+	}
+}
+
+// Release ends what a holder keeps up: the nodes named, or all; a holder of
+// which nothing is left may be released again with now. What nobody else holds
+// is stopped, in order; now kills it at once. It returns what is stopped.
+func (e *Engine) Release(holder string, names []string, now bool) (freed []string, err error) {
+	err = e.call(func() { freed = e.release(holder, names, now) })
+	return freed, err
+}
+
+func (e *Engine) release(holder string, names []string, now bool) (freed []string) {
+	h := e.holds[holder]
+	if h == nil {
+		return nil
+	}
+	if len(names) == 0 {
+		for name := range h.nodes {
+			names = append(names, name)
+		}
+	}
+	for _, name := range names {
+		held, known := h.nodes[name]
+		if !known {
+			continue
+		}
+		n := e.byName[name]
+		if held {
+			h.nodes[name] = false
+			n.holders--
+			e.touch(n)
+		}
+		if n.holders > 0 {
+			continue
+		}
+		freed = append(freed, name)
+		if now {
+			e.stopNow(n)
+		}
+	}
+	return freed
+}
+
+// forget drops a holder whose client has gone.
+func (e *Engine) forget(holder string) error {
+	return e.call(func() {
+		e.release(holder, nil, false)
+		delete(e.holds, holder)
+	})
+}
+
+// releaseAll ends every hold.
+func (e *Engine) releaseAll() {
+	for holder := range e.holds {
+		e.release(holder, nil, false)
+		delete(e.holds, holder)
+	}
+}
+
+// stopNow kills a node without regard to order or grace.
+func (e *Engine) stopNow(n *node) {
+	switch {
+	case n.external:
+	case n.task != nil && n.task.cancel != nil:
+		n.task.cancel()
+	case n.svc != nil && n.live():
+		n.svc.wanted = false
+		e.step(n, machine.Event{Kind: machine.EventStopNow})
+	}
+}
+
+// Down ends every hold; now also kills what is stopping already.
+func (e *Engine) Down(now bool) error {
+	return e.call(func() {
+		e.releaseAll()
+		if now {
+			for _, n := range e.nodes {
+				e.stopNow(n)
+			}
+		}
+	})
+}
+
+// Cond is the state of a node that another engine runs.
+type Cond struct {
+	State  string // as NodeStatus.State
+	Reason string
+	Done   bool // it has ended and will not run by itself
+}
+
+// Mirror tells the state of an external node.
+func (e *Engine) Mirror(name string, c Cond) error {
+	return e.call(func() {
+		n := e.byName[name]
+		if n == nil || !n.external {
+			return
+		}
+		on := conds(0)
+		switch c.State {
+		case string(machine.Ready), string(machine.Reloading):
+			on = isStarted | isProbed | isReady | isHealthy
+		case string(machine.Unhealthy):
+			on = isStarted | isProbed
+		case string(machine.Starting), stateRunning:
+			on = isStarted
+		case stateSucceeded, stateSkipped:
+			on = isStarted | isSucceeded | isCompleted
+		case stateFailed, string(machine.Exited), string(machine.GaveUp):
+			on = isStarted | isCompleted
+		}
+		n.show.Reason = c.Reason
+		if n.show.State != c.State {
+			from := n.show.State
+			n.show.State = c.State
+			e.publish(n, from, c.Reason)
+		}
+		e.set(n, on, ^on)
+		for _, edge := range n.in {
+			e.touch(e.byName[edge.From])
+		}
+	})
+}

@@ -1,0 +1,336 @@
+package engine
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"orrery/lang/graph"
+	"orrery/runtime/control/api"
+	"orrery/runtime/logs"
+	"orrery/runtime/machine"
+)
+
+// The states that the engine adds to the phases of machine.
+const (
+	stateWaiting   = "waiting"   // wanted; an edge is not satisfied yet
+	stateBlocked   = "blocked"   // wanted; an edge cannot be satisfied any more
+	stateRunning   = "running"   // the task runs
+	stateSucceeded = "succeeded" // the task has ended well
+	stateSkipped   = "skipped"   // the task need not run: creates, status; counts as succeeded
+	stateFailed    = "failed"    // the task has failed
+	stateCancelled = "cancelled" // the task was told to end, or not to begin
+)
+
+// node is the live state of one service or task. Only the loop touches it.
+type node struct {
+	def      *graph.Node
+	in, out  []graph.Edge
+	gates    []string // tasks that gate it
+	holders  int      // holds that take it
+	external bool     // another engine runs it
+	queued   bool     // is in Engine.dirty
+	conds    conds
+	svc      *service // live state of a service; nil of a task
+	task     *taskRun // live state of a task; nil of a service
+	show     shown
+}
+
+// shown is what status says of a node; it outlives the engine.
+type shown struct {
+	State      string    `json:"state"`
+	Reason     string    `json:"reason,omitempty"` // why it waits, or the last thing worth noting
+	Cause      string    `json:"cause,omitempty"`  // root cause of a failure, where that is another node
+	Started    time.Time `json:"started,omitzero"`
+	Ready      time.Time `json:"ready,omitzero"`
+	Exit       *api.Exit `json:"exit,omitempty"`
+	Restarts   int       `json:"restarts,omitempty"`
+	StatusText string    `json:"status_text,omitempty"`
+}
+
+// service is the live state of a service.
+type service struct {
+	policy    machine.Policy
+	state     machine.State
+	wanted    bool // EventStart was given, EventStop not since
+	instances map[int]*instance
+	timers    map[machine.Timer]func()
+	capture   *logs.Capture
+	notify    *notifier
+}
+
+// taskRun is the live state of a task.
+type taskRun struct {
+	cancel func() // not nil while it runs
+	done   bool   // has ended, whatever the result
+}
+
+func newNode(def *graph.Node, g *graph.Graph) *node {
+	n := &node{def: def, in: g.In(def.Name()), out: g.Out(def.Name()), gates: g.Gates(def.Name())}
+	n.show.State = string(machine.Down)
+	if def.Kind == graph.KindTask {
+		n.task = &taskRun{}
+		return n
+	}
+	n.svc = &service{
+		policy:    policyOf(def.Service),
+		instances: map[int]*instance{},
+		timers:    map[machine.Timer]func(){},
+	}
+	return n
+}
+
+func (n *node) name() string { return n.def.Name() }
+
+// live reports whether something of it runs, or is about to.
+func (n *node) live() bool {
+	if n.external {
+		return false
+	}
+	if n.task != nil {
+		return n.task.cancel != nil
+	}
+	return n.svc.wanted || len(n.svc.instances) > 0
+}
+
+// conds is the set of conditions that hold of a node.
+type conds uint8
+
+const (
+	isStarted conds = 1 << iota
+	isProbed
+	isReady
+	isHealthy
+	isSucceeded
+	isCompleted
+	isStopped
+)
+
+func condBit(c graph.Cond) conds {
+	switch c {
+	case graph.Started:
+		return isStarted
+	case graph.Probed:
+		return isProbed
+	case graph.Ready:
+		return isReady
+	case graph.Healthy:
+		return isHealthy
+	case graph.Succeeded:
+		return isSucceeded
+	case graph.Completed:
+		return isCompleted
+	case graph.Stopped:
+		return isStopped
+	}
+	panic("unknown condition " + string(c))
+}
+
+// set turns conditions on and off, and has everything considered that looks at
+// them.
+func (e *Engine) set(n *node, on, off conds) {
+	next := n.conds&^off | on
+	if next == n.conds {
+		return
+	}
+	n.conds = next
+	e.touch(n)
+	for _, edge := range n.in {
+		e.touch(e.byName[edge.From])
+	}
+	if n.task != nil && n.def.Task.Gates != "" {
+		e.touch(e.byName[n.def.Task.Gates])
+	}
+}
+
+// consider looks at one node: whether to start it, stop it, or call it blocked.
+func (e *Engine) consider(n *node) {
+	if n.external {
+		return
+	}
+	if n.svc != nil {
+		e.gate(n)
+	}
+	switch {
+	case n.holders == 0:
+		e.considerStop(n)
+	case n.live() || n.task != nil && n.task.done || n.svc != nil && n.ended():
+	default:
+		e.considerStart(n)
+	}
+}
+
+// ended reports whether a service has run and will not by itself run again.
+func (n *node) ended() bool {
+	p := n.svc.state.Phase
+	return p == machine.Exited || p == machine.GaveUp
+}
+
+// gate makes a service ready that has answered its probe and whose gating
+// tasks have all succeeded.
+func (e *Engine) gate(n *node) {
+	ready := n.conds&isProbed != 0
+	for _, g := range n.gates {
+		t := e.byName[g]
+		ready = ready && (t.conds&isSucceeded != 0 || t.holders == 0 && !t.external)
+	}
+	had := n.conds&isReady != 0
+	switch {
+	case ready && !had:
+		if n.show.Ready.IsZero() || len(n.gates) > 0 {
+			n.show.Ready = time.Now()
+		}
+		e.become(n, string(machine.Ready), "")
+		e.set(n, isReady, 0)
+	case !ready && had:
+		e.set(n, 0, isReady)
+	}
+}
+
+func (e *Engine) considerStart(n *node) {
+	waiting := ""
+	for _, edge := range n.out {
+		to := e.byName[edge.To]
+		if edge.Cond == graph.Stopped {
+			continue
+		}
+		if to.conds&condBit(edge.Cond) != 0 || to.holders == 0 && !to.external {
+			continue // holds, or was left out on purpose (only)
+		}
+		if why, root := e.never(to, edge.Cond); why != "" {
+			e.block(n, why, root)
+			return
+		}
+		if waiting == "" {
+			waiting = fmt.Sprintf("waits for %s to be %s", edge.To, edge.Cond)
+		}
+	}
+	if waiting != "" {
+		n.show.Reason = waiting
+		e.become(n, stateWaiting, waiting)
+		return
+	}
+	if n.task != nil {
+		e.startTask(n)
+		return
+	}
+	n.show.Reason, n.show.Cause = "", ""
+	n.svc.wanted = true
+	e.step(n, machine.Event{Kind: machine.EventStart})
+}
+
+// never says why a condition cannot come any more, and which node is at the
+// root of it; "" if it can.
+func (e *Engine) never(n *node, c graph.Cond) (why, root string) {
+	switch n.show.State {
+	case stateBlocked:
+		return strings.TrimPrefix(n.show.Reason, notStarted), n.show.Cause
+	case stateFailed, stateCancelled:
+		if c == graph.Succeeded {
+			return fmt.Sprintf("%s %s", n.name(), n.failure()), n.name()
+		}
+		return "", ""
+	}
+	if n.svc == nil || c == graph.Completed || c == graph.Started {
+		return "", ""
+	}
+	if n.ended() {
+		return fmt.Sprintf("%s %s", n.name(), n.failure()), n.name()
+	}
+	if c == graph.Ready || c == graph.Healthy {
+		for _, g := range n.gates {
+			if why, root := e.never(e.byName[g], graph.Succeeded); why != "" {
+				return why, root
+			}
+		}
+	}
+	return "", ""
+}
+
+// failure says in words how the node has ended.
+func (n *node) failure() string {
+	if n.show.Reason != "" {
+		return n.show.Reason
+	}
+	return n.show.State
+}
+
+// notStarted begins the reason of a blocked node.
+const notStarted = "not started: "
+
+func (e *Engine) block(n *node, why, root string) {
+	if n.show.State == stateBlocked {
+		return
+	}
+	n.show.Reason, n.show.Cause = notStarted+why, root
+	if n.task != nil {
+		n.task.done = true
+	}
+	e.become(n, stateBlocked, n.show.Reason)
+	for _, edge := range n.in {
+		e.touch(e.byName[edge.From])
+	}
+	if n.task != nil && n.def.Task.Gates != "" {
+		e.touch(e.byName[n.def.Task.Gates])
+	}
+}
+
+// considerStop stops a node that nobody wants, once everything that stands on
+// it is gone.
+func (e *Engine) considerStop(n *node) {
+	if !n.live() {
+		if n.show.State == stateWaiting || n.show.State == stateBlocked {
+			e.reset(n)
+		}
+		return
+	}
+	for _, edge := range n.in {
+		from := e.byName[edge.From]
+		if from.holders == 0 && from.live() && edge.Cond != graph.Stopped {
+			return // touched again when it is gone
+		}
+	}
+	if n.task != nil {
+		n.task.cancel()
+		return
+	}
+	if n.svc.wanted {
+		n.svc.wanted = false
+		e.step(n, machine.Event{Kind: machine.EventStop})
+		if !n.live() {
+			e.gone(n)
+		}
+	}
+}
+
+// reset forgets what became of a node that nobody holds any more, so that the
+// next hold begins anew.
+func (e *Engine) reset(n *node) {
+	if n.task != nil {
+		n.task.done = false
+		e.set(n, 0, isStarted|isSucceeded|isCompleted)
+	}
+	n.show.Cause = ""
+	e.become(n, string(machine.Down), "")
+}
+
+// gone has the nodes considered that this one stood on.
+func (e *Engine) gone(n *node) {
+	e.touch(n)
+	for _, edge := range n.out {
+		e.touch(e.byName[edge.To])
+	}
+}
+
+// become changes the state that is shown, and publishes it.
+func (e *Engine) become(n *node, state, text string) {
+	if n.show.State == state && text == "" {
+		return
+	}
+	from := n.show.State
+	if from == state && (state == stateWaiting || state == stateBlocked) {
+		return
+	}
+	n.show.State = state
+	e.publish(n, from, text)
+}

@@ -1,0 +1,160 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"orrery/runtime/bind"
+	"orrery/runtime/logs"
+	"orrery/runtime/proc"
+	"orrery/runtime/task"
+)
+
+// runTask binds a task and runs it to its end. It runs outside of the loop.
+func (e *Engine) runTask(ctx context.Context, v view) task.Result {
+	if e.opt.BeforeTask != nil {
+		if err := e.opt.BeforeTask(ctx); err != nil {
+			return task.Result{State: task.Failed, Reason: err.Error()}
+		}
+	}
+	j, err := e.jobOf(v)
+	if err != nil {
+		return task.Result{State: task.Failed, Reason: err.Error(), Err: err}
+	}
+	done, err := e.outputOf(v, j)
+	if err != nil {
+		return task.Result{State: task.Failed, Reason: err.Error(), Err: err}
+	}
+	r := task.Run(ctx, j)
+	var start *proc.StartError
+	if errors.As(r.Err, &start) && start.Op == "find" {
+		if hint := packageHint(start.Path); hint != "" {
+			r.Reason += "; " + hint
+		}
+	}
+	done(r)
+	return r
+}
+
+// jobOf binds every text of a task.
+func (e *Engine) jobOf(v view) (*task.Job, error) {
+	t, b, name := v.def.Task, v.bind, v.def.Name()
+	j := &task.Job{
+		Name: name, Root: b.Root(), Values: t.Values, Retries: t.Retries,
+		Marker: e.opt.Run + "/" + name, Interactive: t.Interactive && e.opt.Foreground == name,
+		Spawn: func(s *proc.Spec) (task.Process, error) { return e.opt.Spawner.Spawn(s) },
+	}
+	if t.Timeout != nil {
+		j.Timeout = time.Duration(*t.Timeout)
+	}
+	if e.opt.MemoDir != "" && len(t.Values) > 0 {
+		j.Memo = filepath.Join(e.opt.MemoDir, strings.ReplaceAll(name, "/", ".")+".values")
+	}
+	if err := b.WriteSecrets(name); err != nil {
+		return nil, err
+	}
+	if err := e.jobSteps(v, j); err != nil {
+		return nil, err
+	}
+	vars, err := b.Env(name)
+	if err != nil {
+		return nil, err
+	}
+	j.Env = bind.Environ(vars)
+	if j.Dir, err = b.Dir(name); err != nil {
+		return nil, err
+	}
+	j.User, j.Group = b.User(name)
+	return j, e.jobFiles(v, j)
+}
+
+// jobSteps binds what a task runs.
+func (e *Engine) jobSteps(v view, j *task.Job) error {
+	t, b, name := v.def.Task, v.bind, v.def.Name()
+	for _, s := range t.Steps {
+		argv, err := b.Argv(s, name)
+		if err != nil {
+			return err
+		}
+		j.Steps = append(j.Steps, task.Step{Argv: argv})
+	}
+	if t.Command != nil {
+		cmd, err := b.Cmd(t.Command, name)
+		if err != nil {
+			return err
+		}
+		if cmd.Script && len(e.opt.ExtraArgs[name]) > 0 {
+			cmd.Argv = append(cmd.Argv, "sh")
+		}
+		j.Steps = append(j.Steps, task.Step{Argv: append(cmd.Argv, e.opt.ExtraArgs[name]...), Env: cmd.Env})
+	}
+	if t.Status != nil {
+		cmd, err := b.Cmd(t.Status, name)
+		if err != nil {
+			return err
+		}
+		j.Status = &task.Step{Argv: cmd.Argv, Env: cmd.Env}
+	}
+	return nil
+}
+
+// jobFiles binds the paths that a task makes.
+func (e *Engine) jobFiles(v view, j *task.Job) error {
+	t, b, name := v.def.Task, v.bind, v.def.Name()
+	for _, o := range t.Outputs {
+		out := task.Output{Name: o.Key, Pattern: o.Value.Pattern}
+		if o.Value.Path != nil {
+			path, err := b.Path(o.Value.Path, name)
+			if err != nil {
+				return err
+			}
+			out.Path = path
+		}
+		j.Outputs = append(j.Outputs, out)
+	}
+	for _, c := range t.Creates {
+		path, err := b.Path(c, name)
+		if err != nil {
+			return err
+		}
+		j.Creates = append(j.Creates, path)
+	}
+	return nil
+}
+
+// outputOf says where the output of a task goes: the terminal, the caller's
+// writers, or the log. done is called with the result.
+func (e *Engine) outputOf(v view, j *task.Job) (done func(task.Result), err error) {
+	name := v.def.Name()
+	switch {
+	case e.opt.Foreground == name:
+		j.Stdout, j.Stderr = os.Stdout, os.Stderr
+		return func(task.Result) {}, nil
+	case e.opt.Logs == nil:
+		out, errOut, flush := e.opt.Output(name)
+		j.Stdout, j.Stderr = out, errOut
+		return func(task.Result) { flush() }, nil
+	}
+	c, err := e.opt.Logs.Capture(name, logs.Options{})
+	if err != nil {
+		return nil, err
+	}
+	c.Mark("started", "started")
+	j.Stdout, j.Stderr = c.Stdout(), c.Stderr()
+	return func(r task.Result) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		c.Drain(ctx)
+		text := string(r.State)
+		if r.Reason != "" {
+			text = fmt.Sprintf("%s: %s", r.State, r.Reason)
+		}
+		c.Mark("exited", text)
+		c.Close()
+	}, nil
+}

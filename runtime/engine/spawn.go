@@ -1,0 +1,363 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"syscall"
+	"time"
+
+	"orrery/lang/graph"
+	"orrery/runtime/bind"
+	"orrery/runtime/logs"
+	"orrery/runtime/machine"
+	"orrery/runtime/notify"
+	"orrery/runtime/probe"
+	"orrery/runtime/proc"
+)
+
+// launch is what one instance was started with, and must let go of.
+type launch struct {
+	spec   *proc.Spec
+	main   int      // the main process, where MAINPID= said another one; else 0
+	readyR *os.File // our end of the readiness descriptor
+	cursor logs.Cursor
+}
+
+func (l *launch) close() {
+	if l.readyR != nil {
+		l.readyR.Close()
+		l.readyR = nil
+	}
+}
+
+// notifier is the notify socket of one service.
+type notifier struct {
+	socket *notify.Socket
+}
+
+// prepare gives services that are about to run their ports, sockets and
+// directories; those of a service that a task templates come after that task.
+func (e *Engine) prepare(names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	if err := e.bind.Prepare(names); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if e.templated(name) {
+			continue
+		}
+		if err := e.bind.MakeDirs(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// templated reports whether a task fills the state_dir of a service.
+func (e *Engine) templated(name string) bool {
+	for _, edge := range e.byName[name].out {
+		if edge.Field == "template" {
+			return true
+		}
+	}
+	return false
+}
+
+// spawn starts an instance elsewhere; the answer is EventSpawned or
+// EventSpawnFailed.
+func (e *Engine) spawn(n *node, id int) {
+	in := &instance{id: id, probes: map[machine.Probe]*probe.Runner{}, launch: &launch{}}
+	n.svc.instances[id] = in
+	spec, err := e.specOf(n, in)
+	if err != nil {
+		e.later(func() { e.spawned(n, in, nil, err) })
+		return
+	}
+	in.launch.spec = spec
+	v := e.view(n)
+	go func() {
+		p, err := e.launchOf(v, spec)
+		if spec.ReadyFile != nil {
+			spec.ReadyFile.Close()
+		}
+		now := time.Now()
+		e.post(func() {
+			in.started = now
+			e.spawned(n, in, p, err)
+		})
+		if err != nil {
+			return
+		}
+		exit := p.Wait()
+		e.exited(n, in, v, exit)
+	}()
+}
+
+// specOf gathers what only the loop may look at: descriptors and policy.
+func (e *Engine) specOf(n *node, in *instance) (*proc.Spec, error) {
+	s, name := n.def.Service, n.name()
+	e.opt.Table.Spawning(name)
+	spec := &proc.Spec{
+		Name: name, Marker: e.marker(n, in.id),
+		Limits: limitsOf(s),
+	}
+	for _, sock := range e.opt.Table.Sockets(s) {
+		spec.Listen = append(spec.Listen, proc.Listener{Name: sock.Name, File: sock.File, Shared: s.Restart.Overlap})
+	}
+	if s.Watchdog != nil {
+		spec.Watchdog = time.Duration(s.Watchdog.Interval)
+	}
+	if err := e.openCapture(n); err != nil {
+		return nil, err
+	}
+	if n.svc.capture != nil {
+		spec.Stdout, spec.Stderr = n.svc.capture.Stdout(), n.svc.capture.Stderr()
+		in.launch.cursor = e.cursor(name)
+	}
+	if wantsNotify(s) {
+		if err := e.openNotify(n); err != nil {
+			return nil, err
+		}
+		spec.Notify = n.svc.notify.socket.Path()
+	}
+	if s.Ready != nil && s.Ready.Kind == "fd" {
+		r, w, err := notify.ReadyPipe()
+		if err != nil {
+			return nil, err
+		}
+		in.launch.readyR, spec.ReadyFile = r, w
+		go notify.WaitNewline(r, func() {
+			e.post(func() { e.step(n, machine.Event{Kind: machine.EventReady, Instance: in.id}) })
+		})
+	}
+	return spec, nil
+}
+
+// launchOf binds what is left of a spec and starts it. It runs outside of the
+// loop: looking up tools, secrets and files may take its time.
+func (e *Engine) launchOf(v view, spec *proc.Spec) (Process, error) {
+	b, name := v.bind, v.def.Name()
+	for _, step := range []func(string) error{b.MakeDirs, b.WriteSecrets} {
+		if err := step(name); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := b.WriteConfigs(name); err != nil {
+		return nil, err
+	}
+	cmd, err := b.Command(name)
+	if err != nil {
+		return nil, err
+	}
+	if a := v.def.Service.Argv0; a != nil {
+		if spec.Argv0, err = b.Fill(a, name); err != nil {
+			return nil, err
+		}
+	}
+	vars, err := b.Env(name)
+	if err != nil {
+		return nil, err
+	}
+	if spec.Dir, err = b.Dir(name); err != nil {
+		return nil, err
+	}
+	spec.Argv, spec.Env = cmd.Argv, append(bind.Environ(vars), cmd.Env...)
+	spec.User, spec.Group = b.User(name)
+	return e.opt.Spawner.Spawn(spec)
+}
+
+// spawned tells machine how a start went.
+func (e *Engine) spawned(n *node, in *instance, p Process, err error) {
+	if err != nil {
+		in.launch.close()
+		delete(n.svc.instances, in.id)
+		e.step(n, machine.Event{Kind: machine.EventSpawnFailed, Instance: in.id, Text: e.explain(n, err), Transient: transient(err)})
+		return
+	}
+	in.proc, in.pid = p, p.Pid()
+	if n.svc.capture != nil {
+		c, text := n.svc.capture, fmt.Sprintf("started pid %d", in.pid)
+		go c.Mark("started", text)
+	}
+	e.step(n, machine.Event{Kind: machine.EventSpawned, Instance: in.id})
+}
+
+// explain adds to the error of a missing program which package holds it.
+func (e *Engine) explain(n *node, err error) string {
+	var start *proc.StartError
+	if errors.As(err, &start) && start.Op == "find" {
+		if hint := packageHint(start.Path); hint != "" {
+			return err.Error() + "; " + hint
+		}
+	}
+	return err.Error()
+}
+
+func transient(err error) bool {
+	for _, t := range []error{syscall.EAGAIN, syscall.ENOMEM, syscall.ETXTBSY, syscall.EADDRINUSE, syscall.EMFILE, syscall.ENFILE} {
+		if errors.Is(err, t) {
+			return true
+		}
+	}
+	return false
+}
+
+var addressInUse = regexp.MustCompile(`(?i)address (is )?already in use|EADDRINUSE`)
+
+// exited reports the end of a main process, after its last words are in the
+// log. It runs outside of the loop.
+func (e *Engine) exited(n *node, in *instance, v view, exit proc.Exit) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	var capture *logs.Capture
+	var ready bool
+	if e.call(func() { capture, ready = n.svc.capture, n.conds&isProbed != 0 }) != nil {
+		return
+	}
+	if capture != nil {
+		capture.Drain(ctx)
+		capture.Mark("exited", exit.String())
+	}
+	inUse := !exit.Ok() && !ready && len(v.def.Service.Ports) > 0 && e.said(v.def.Name(), in.launch.cursor, addressInUse)
+	e.post(func() {
+		if inUse {
+			e.opt.Table.Release(n.name())
+		}
+		ev := machine.Event{Kind: machine.EventExited, Instance: in.id, Code: exit.Code}
+		if exit.Signal != 0 {
+			ev.Signal = signalName(exit.Signal)
+		}
+		e.step(n, ev)
+	})
+}
+
+func signalName(sig syscall.Signal) string {
+	name := proc.SignalName(sig)
+	if len(name) > 3 && name[:3] == "SIG" {
+		return name[3:]
+	}
+	return strconv.Itoa(int(sig))
+}
+
+// said reports whether a service has printed something since a cursor.
+func (e *Engine) said(name string, from logs.Cursor, re *regexp.Regexp) bool {
+	found := false
+	e.opt.Logs.Read(context.Background(), logs.Query{Nodes: []string{name}, From: from, Grep: re}, func(l logs.Line) bool {
+		found = l.Node == name && l.Mark == ""
+		return !found
+	})
+	return found
+}
+
+// cursor is where the log of a node ends now.
+func (e *Engine) cursor(name string) logs.Cursor {
+	c := logs.Cursor{}
+	e.opt.Logs.Read(context.Background(), logs.Query{Nodes: []string{name}, Tail: 1}, func(l logs.Line) bool {
+		c.Advance(l)
+		return true
+	})
+	return c
+}
+
+func (e *Engine) openCapture(n *node) error {
+	if n.svc.capture != nil || e.opt.Logs == nil {
+		return nil
+	}
+	l := n.def.Service.Log
+	keep := l.Keep
+	if keep == 0 {
+		keep = -1
+	}
+	c, err := e.opt.Logs.Capture(n.name(), logs.Options{MaxSize: int64(l.MaxSize), Keep: keep})
+	n.svc.capture = c
+	return err
+}
+
+func (n *node) closeCapture() {
+	if n.svc.capture != nil {
+		c := n.svc.capture
+		n.svc.capture = nil
+		go c.Close()
+	}
+}
+
+// wantsNotify reports whether a service is given NOTIFY_SOCKET.
+func wantsNotify(s *graph.Service) bool {
+	return s.Ready != nil && s.Ready.Kind == "notify" || s.Watchdog != nil || s.NotifyAccess != "" && s.NotifyAccess != "none"
+}
+
+func (e *Engine) openNotify(n *node) error {
+	if n.svc.notify != nil {
+		return nil
+	}
+	if err := os.MkdirAll(e.opt.RunDir, 0o711); err != nil {
+		return err
+	}
+	uid, gid, err := e.idsOf(n)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(e.opt.RunDir, strconv.Itoa(e.graph.Index(n.name())), "notify")
+	s, err := notify.Listen(path, uid, gid)
+	if err != nil {
+		return fmt.Errorf("cannot open the notify socket: %w", err)
+	}
+	n.svc.notify = &notifier{socket: s}
+	go s.Serve(func(m notify.Message) {
+		defer m.Close()
+		e.call(func() { e.told(n, m) })
+	})
+	return nil
+}
+
+func (n *node) closeNotify() {
+	if n.svc.notify != nil {
+		n.svc.notify.socket.Close()
+		n.svc.notify = nil
+	}
+}
+
+func limitsOf(s *graph.Service) proc.Limits {
+	var l proc.Limits
+	if h := s.Harden; h != nil {
+		l.NoNewPrivs = h.NoNewPrivileges
+		if len(h.Capabilities) > 0 {
+			l.Capabilities = h.Capabilities
+		}
+	}
+	d := s.Limits
+	if d == nil {
+		return l
+	}
+	if d.Memory != nil {
+		l.Memory = uint64(*d.Memory)
+	}
+	if d.Tasks != nil {
+		l.Tasks = uint64(*d.Tasks)
+	}
+	if d.Nofile != nil {
+		l.Nofile = uint64(*d.Nofile)
+	}
+	if d.Core != nil {
+		core := uint64(*d.Core)
+		l.Core = &core
+	}
+	if d.Umask != nil {
+		mask := uint32(*d.Umask)
+		l.Umask = &mask
+	}
+	l.Nice, l.OOMScoreAdj = d.Nice, d.OOMScoreAdj
+	return l
+}
+
+// marker names the processes of one instance in their environment.
+func (e *Engine) marker(n *node, id int) string {
+	return fmt.Sprintf("%s/%s#%d", e.opt.Run, n.name(), id)
+}

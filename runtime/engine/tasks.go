@@ -1,0 +1,139 @@
+package engine
+
+import (
+	"context"
+	"runtime"
+	"time"
+
+	"orrery/lang/graph"
+	"orrery/runtime/control/api"
+	"orrery/runtime/task"
+)
+
+// startTask runs a task elsewhere, when there is room for it.
+func (e *Engine) startTask(n *node) {
+	if e.failed && !e.opt.KeepGoing {
+		n.task.done = true
+		n.show.Reason = "not started: another task has failed"
+		e.become(n, stateCancelled, n.show.Reason)
+		e.gone(n)
+		return
+	}
+	if why := e.full(n); why != "" {
+		if n.show.Reason != why {
+			n.show.Reason = why
+			e.queue = append(e.queue, n)
+			e.become(n, stateWaiting, why)
+		}
+		return
+	}
+	ctx, cancel := context.WithCancel(e.work)
+	n.task.cancel = cancel
+	e.running++
+	if p := n.def.Task.Pool; p != nil {
+		e.pools[p.Name]++
+	}
+	n.show.Reason, n.show.Cause, n.show.Exit = "", "", nil
+	n.show.Started, n.show.Ready = time.Now(), time.Time{}
+	e.become(n, stateRunning, "")
+	e.set(n, isStarted, isSucceeded|isCompleted)
+	v := e.view(n)
+	go func() {
+		r := e.runTask(ctx, v)
+		cancel()
+		e.post(func() { e.finishTask(n, r) })
+	}()
+}
+
+// full says what a task waits for that could start otherwise; "" if there is
+// room.
+func (e *Engine) full(n *node) string {
+	if e.running >= e.jobs() {
+		return "waits for a free job"
+	}
+	if p := n.def.Task.Pool; p != nil && e.pools[p.Name] >= e.poolSize(p) {
+		return "waits for the pool " + p.Name
+	}
+	return ""
+}
+
+func (e *Engine) jobs() int {
+	if e.opt.Jobs > 0 {
+		return e.opt.Jobs
+	}
+	return runtime.NumCPU()
+}
+
+// poolSize is the size that a declared pool has; a pool that is only named
+// has the size of the declaration with that name.
+func (e *Engine) poolSize(p *graph.Pool) int {
+	for _, d := range e.graph.Pools {
+		if d.Name == p.Name {
+			return d.Size
+		}
+	}
+	return p.Size
+}
+
+// finishTask takes the result of a task into the state.
+func (e *Engine) finishTask(n *node, r task.Result) {
+	n.task.cancel, n.task.done = nil, true
+	e.running--
+	if p := n.def.Task.Pool; p != nil {
+		e.pools[p.Name]--
+	}
+	n.show.Reason = r.Reason
+	n.show.Ready = time.Now()
+	if r.Exit != nil {
+		n.show.Exit = &api.Exit{Code: r.Exit.Code}
+		if r.Exit.Signal != 0 {
+			n.show.Exit = &api.Exit{Signal: "SIG" + signalName(r.Exit.Signal)}
+		}
+	}
+	on := isCompleted
+	state := stateFailed
+	switch r.State {
+	case task.Succeeded:
+		state, on = stateSucceeded, on|isSucceeded
+	case task.Skipped:
+		state, on = stateSkipped, on|isSucceeded
+	case task.Cancelled:
+		state = stateCancelled
+	default:
+		e.failed = true
+	}
+	if on&isSucceeded != 0 && len(r.Values) > 0 {
+		e.bind.SetValues(n.name(), r.Values)
+	}
+	e.become(n, state, r.Reason)
+	e.set(n, on, 0)
+	e.gone(n)
+	e.admit()
+	if n.holders == 0 {
+		e.reset(n)
+	}
+	for _, edge := range n.in {
+		e.touch(e.byName[edge.From])
+	}
+}
+
+// admit has tasks considered that waited for room: as many as there is room
+// for, those first that waited first.
+func (e *Engine) admit() {
+	room := e.jobs() - e.running
+	kept := e.queue[:0]
+	for i, n := range e.queue {
+		if room == 0 {
+			kept = append(kept, e.queue[i:]...)
+			break
+		}
+		if p := n.def.Task.Pool; p != nil && e.pools[p.Name] >= e.poolSize(p) {
+			kept = append(kept, n)
+			continue
+		}
+		room--
+		n.show.Reason = ""
+		e.touch(n)
+	}
+	e.queue = kept
+}

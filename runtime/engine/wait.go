@@ -1,0 +1,109 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"orrery/runtime/control"
+	"orrery/runtime/control/api"
+	"orrery/runtime/machine"
+)
+
+// waiter is somebody who waits for nodes to settle, or to be gone.
+type waiter struct {
+	nodes []*node
+	done  func(*node) bool
+	tell  chan struct{} // closed when all are done
+}
+
+// answer tells those whose wait is over.
+func (e *Engine) answer() {
+	kept := e.waits[:0]
+	for _, w := range e.waits {
+		if w.over() {
+			close(w.tell)
+			continue
+		}
+		kept = append(kept, w)
+	}
+	clear(e.waits[len(kept):])
+	e.waits = kept
+}
+
+// over drops what is done, so that a long wait looks at each node few times.
+func (w *waiter) over() bool {
+	for len(w.nodes) > 0 {
+		if !w.done(w.nodes[len(w.nodes)-1]) {
+			return false
+		}
+		w.nodes = w.nodes[:len(w.nodes)-1]
+	}
+	return true
+}
+
+func (e *Engine) wait(ctx context.Context, names []string, done func(*node) bool) error {
+	w := &waiter{done: done, tell: make(chan struct{})}
+	if err := e.call(func() {
+		for _, name := range names {
+			if n := e.byName[name]; n != nil {
+				w.nodes = append(w.nodes, n)
+			}
+		}
+		e.waits = append(e.waits, w)
+	}); err != nil {
+		return err
+	}
+	select {
+	case <-w.tell:
+		return nil
+	case <-ctx.Done():
+		e.post(func() { w.nodes = nil })
+		return context.Cause(ctx)
+	case <-e.ended:
+		return ErrEnded
+	}
+}
+
+// Settle waits until each node is ready or has succeeded, or will not come
+// there by itself; it returns what has failed. No error means that all settled.
+func (e *Engine) Settle(ctx context.Context, names []string) (failed []api.NodeStatus, err error) {
+	if err := e.wait(ctx, names, e.settled); err != nil {
+		return nil, err
+	}
+	err = e.call(func() {
+		for _, name := range names {
+			if n := e.byName[name]; n != nil && n.bad() {
+				failed = append(failed, e.status(n))
+			}
+		}
+	})
+	return failed, err
+}
+
+// Gone waits until nothing of the nodes runs any more.
+func (e *Engine) Gone(ctx context.Context, names []string) error {
+	return e.wait(ctx, names, func(n *node) bool { return !n.live() })
+}
+
+// FailureError says that nodes have failed, as an error of the control protocol.
+func FailureError(failed []api.NodeStatus) error {
+	first := failed[0]
+	for _, f := range failed {
+		if f.State != stateBlocked { // the root rather than what waits for it
+			first = f
+			break
+		}
+	}
+	code := control.CodeFailed
+	if first.State == string(machine.GaveUp) {
+		code = control.CodeGaveUp
+	}
+	msg := fmt.Sprintf("%s: %s", first.Name, first.Reason)
+	if first.Reason == "" {
+		msg = fmt.Sprintf("%s: %s", first.Name, first.State)
+	}
+	if more := len(failed) - 1; more > 0 {
+		msg += fmt.Sprintf(" (and %d more)", more)
+	}
+	return &control.Error{Code: code, Message: msg}
+}
