@@ -288,9 +288,9 @@ func cmdJSONSet(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], got)
 }
 
-var pathStep = regexp.MustCompile(`^(?:\.([^.\[\]]+)|\[(\d+)\]|\[([^=\]]+)=([^\]]*)\]|\[#\])`)
+var pathStep = regexp.MustCompile(`^(?:\.([^.\[\]]+)|\[(\d+)\]|\[([^=\]]+)=([^\]]*)\]|\[len\])`)
 
-// jsonPath finds a value: strings as they are, all else as JSON; [#] is the
+// jsonPath finds a value: strings as they are, all else as JSON; [len] is the
 // length of an array.
 func jsonPath(doc, path string) (string, error) {
 	var v any
@@ -323,7 +323,7 @@ func jsonStep(v any, m []string) (any, bool) {
 		object, _ := v.(map[string]any)
 		next, ok := object[m[1]]
 		return next, ok
-	case m[0] == "[#]":
+	case m[0] == "[len]":
 		array, ok := v.([]any)
 		return json.Number(strconv.Itoa(len(array))), ok
 	}

@@ -4,7 +4,8 @@
 //	method                        params    result                events
 //	status                        Names     Status                -
 //	hold                          Hold      Hold                  -
-//	release                       Names     -                     -
+//	release                       Release   -                     -
+//	gone                          Names     -                     -
 //	start stop restart reload     Act       Status                -
 //	down                          Down      -                     Progress
 //	wait                          Wait      Status                -
@@ -26,8 +27,10 @@ const (
 	MethodStatus = "status"
 	// MethodHold holds targets and what they need, and answers as soon as the engine knows them.
 	MethodHold = "hold"
-	// MethodRelease gives up what this connection holds: the named targets, or all.
+	// MethodRelease gives up what this connection holds, and answers when what nobody else holds is down.
 	MethodRelease = "release"
+	// MethodGone answers when nothing of the named nodes, or of all, runs any more.
+	MethodGone = "gone"
 	// MethodDown ends all holds, sends a Progress at each change, and ends when everything is down.
 	MethodDown = "down"
 	// MethodWait answers once all targets are ready or succeeded, or with the error codes timeout, gave_up or failed.
@@ -65,6 +68,14 @@ func (h *Hold) Check() error {
 		return nil
 	}
 	return fmt.Errorf("got mode %q of a hold, want needs, only or all", h.Mode)
+}
+
+// Release are the params of MethodRelease.
+type Release struct {
+	// Names are those of nodes; none stand for all that the connection holds.
+	Names []string `json:"names,omitempty"`
+	// Now kills at once instead of waiting for each node's grace. It also hastens a release that is under way.
+	Now bool `json:"now,omitempty"`
 }
 
 // Act are the params of the methods start, stop, restart and reload.

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/mattn/go-isatty"
+	"github.com/spf13/pflag"
+)
+
+// app is what every verb has: the global flags and the way to the screen.
+type app struct {
+	dir     string
+	file    string
+	params  []string
+	json    bool
+	colorBy string
+	quiet   bool
+	verbose bool
+	noInput bool
+}
+
+func newApp() *app { return &app{} }
+
+func (a *app) flags(f *pflag.FlagSet) {
+	f.StringVarP(&a.dir, "dir", "C", "", "work as if started in `DIR`")
+	f.StringVarP(&a.file, "file", "f", "", "the project `FILE` (default: the nearest services.star upwards)")
+	f.StringArrayVar(&a.params, "set", nil, "set a parameter: `NAME=VALUE`")
+	f.BoolVar(&a.json, "json", false, "print data as JSON")
+	f.StringVar(&a.colorBy, "color", "auto", "colours: `WHEN` is auto, always or never")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "say less")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "say more")
+	f.BoolVar(&a.noInput, "no-input", false, "never ask")
+}
+
+// The colours that are used, as SGR codes.
+const (
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+	dim    = "2"
+	bold   = "1"
+)
+
+// color decides: --color > NO_COLOR > FORCE_COLOR/CLICOLOR_FORCE > terminal;
+// TERM=dumb and CI are plain.
+func (a *app) color() bool {
+	switch a.colorBy {
+	case "always":
+		return true
+	case "never":
+		return false
+	}
+	if os.Getenv("NO_COLOR") != "" {
+		return false
+	}
+	for _, force := range []string{"FORCE_COLOR", "CLICOLOR_FORCE"} {
+		if v := os.Getenv(force); v != "" && v != "0" {
+			return true
+		}
+	}
+	if os.Getenv("TERM") == "dumb" || os.Getenv("CI") != "" {
+		return false
+	}
+	return isatty.IsTerminal(os.Stderr.Fd())
+}
+
+func (a *app) paint(code, s string) string {
+	if !a.color() {
+		return s
+	}
+	return "\x1b[" + code + "m" + s + "\x1b[0m"
+}
+
+// printJSON writes data to stdout.
+func (a *app) printJSON(v any) error {
+	enc := json.NewEncoder(os.Stdout)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// say writes one of our own messages to stderr, unless -q.
+func (a *app) say(format string, args ...any) {
+	if !a.quiet {
+		fmt.Fprintf(os.Stderr, format+"\n", args...)
+	}
+}
+
+// projectFile finds the project: -f, or the nearest services.star upwards,
+// not beyond the home directory.
+func (a *app) projectFile() (string, error) {
+	switch a.colorBy {
+	case "auto", "always", "never":
+	default:
+		return "", usageError{fmt.Errorf("--color: got %q, want auto, always or never", a.colorBy)}
+	}
+	dir := a.dir
+	if dir == "" {
+		dir = "."
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
+		return "", usageError{fmt.Errorf("-C: %s is not a directory", dir)}
+	}
+	if a.file != "" {
+		file := a.file
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(dir, file)
+		}
+		if _, err := os.Stat(file); err != nil {
+			return "", usageError{fmt.Errorf("-f: cannot read the project file: %w", errors.Unwrap(err))}
+		}
+		return file, nil
+	}
+	home, _ := os.UserHomeDir()
+	for d := dir; ; d = filepath.Dir(d) {
+		file := filepath.Join(d, "services.star")
+		if st, err := os.Stat(file); err == nil && st.Mode().IsRegular() {
+			return file, nil
+		}
+		if d == home || d == filepath.Dir(d) {
+			return "", hinted{usageError{fmt.Errorf("no services.star in %s or above it", dir)}, "write one (orrery help service shows how), or name it with -f"}
+		}
+	}
+}
+
+// settings are the parameters of --set.
+func (a *app) settings() (map[string]string, error) {
+	m := map[string]string{}
+	for _, p := range a.params {
+		k, v, ok := strings.Cut(p, "=")
+		if !ok || k == "" {
+			return nil, usageError{fmt.Errorf("--set: got %q, want NAME=VALUE", p)}
+		}
+		m[k] = v
+	}
+	return m, nil
+}

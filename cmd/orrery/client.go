@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"orrery/lang"
+	"orrery/runtime/control"
+	"orrery/runtime/control/api"
+)
+
+// connect reaches the engine of the checkout; start says whether one may be
+// started.
+func (a *app) connect(ctx context.Context, place control.Place) (*control.Client, error) {
+	return control.Dial(ctx, place)
+}
+
+// connectOrStart reaches the engine, or starts one.
+func (a *app) connectOrStart(ctx context.Context, p *lang.Project, place control.Place, strict *bool, jobs int) (c *control.Client, started bool, err error) {
+	c, err = control.Dial(ctx, place)
+	var none *control.ErrNoEngine
+	if err == nil || !errors.As(err, &none) || none.Cause != nil {
+		return c, false, err
+	}
+	params, err := a.settings()
+	if err != nil {
+		return nil, false, err
+	}
+	if err := startEngine(place, orders{File: p.File, Params: params, Strict: strict, Jobs: jobs}); err != nil {
+		return nil, false, err
+	}
+	c, err = control.Dial(ctx, place)
+	return c, true, err
+}
+
+// hold takes targets on the engine and returns the nodes that are held.
+func hold(ctx context.Context, c *control.Client, h api.Hold) ([]string, error) {
+	var held api.Hold
+	err := c.Call(ctx, api.MethodHold, h, &held)
+	return held.Targets, err
+}
+
+// statusOf asks for the state of nodes.
+func statusOf(ctx context.Context, c *control.Client, names []string) (api.Status, error) {
+	var s api.Status
+	err := c.Call(ctx, api.MethodStatus, api.Names{Names: names}, &s)
+	return s, err
+}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"orrery/runtime/control"
+	"orrery/runtime/control/api"
+)
+
+func downCommand(a *app) *cobra.Command {
+	var now bool
+	c := &cobra.Command{
+		Use: "down", Short: "Stop everything, in order", Args: noArgs,
+		Long: `Stops everything that the engine of this checkout runs, dependents first, and
+says who it waits for. With nothing running it says so and is no error. ^C while
+it waits kills what is left.`,
+		Example: `  orrery down
+  orrery down --now    kill, without each service's grace`,
+		RunE: func(c *cobra.Command, _ []string) error { return a.down(c.Context(), now) },
+	}
+	c.Flags().BoolVar(&now, "now", false, "kill instead of asking")
+	return c
+}
+
+func (a *app) down(ctx context.Context, now bool) error {
+	place, err := a.barePlace()
+	if err != nil {
+		return err
+	}
+	c, err := control.Dial(ctx, place)
+	var none *control.ErrNoEngine
+	if errors.As(err, &none) && none.Cause == nil {
+		a.say("nothing runs here")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	sigs := make(chan os.Signal, 4)
+	signal.Notify(sigs, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(sigs)
+	done := make(chan error, 2)
+	stop := func(now bool) { done <- a.stopAll(ctx, c, now) }
+	go stop(now)
+	for {
+		select {
+		case err := <-done:
+			if errors.As(err, &none) {
+				err = nil // it has ended, which is what was asked
+			}
+			if err == nil {
+				<-c.Done()
+				a.say("everything is down")
+			}
+			return err
+		case <-sigs:
+			a.say("killing what is left")
+			go stop(true)
+		}
+	}
+}
+
+// stopAll asks for a down and shows whom it waits for.
+func (a *app) stopAll(ctx context.Context, c *control.Client, now bool) error {
+	last := ""
+	return c.Stream(ctx, api.MethodDown, api.Down{Now: now}, func(raw json.RawMessage) error {
+		var p api.Progress
+		if err := json.Unmarshal(raw, &p); err != nil {
+			return err
+		}
+		if a.json {
+			return json.NewEncoder(os.Stdout).Encode(p)
+		}
+		if line := strings.Join(p.Waiting, ", "); line != last && line != "" {
+			last = line
+			a.say("stopping %s", line)
+		}
+		return nil
+	})
+}
+
+// act is what start, stop, restart and reload have in common.
+func act(a *app, name, short, long, example string) *cobra.Command {
+	var only bool
+	c := &cobra.Command{
+		Use: name + " NAME...", Short: short, Long: long, Example: example,
+		Args: minArgs(1, "the name of a service, group or subtree"),
+		RunE: func(c *cobra.Command, args []string) error {
+			place, err := a.barePlace()
+			if err != nil {
+				return err
+			}
+			client, err := control.Dial(c.Context(), place)
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			var st api.Status
+			if err := client.Call(c.Context(), name, api.Act{Names: args, Only: only}, &st); err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(st)
+			}
+			for _, n := range st.Nodes {
+				a.say("%s %s", n.Name, n.State)
+			}
+			return nil
+		},
+	}
+	if name == "start" {
+		c.Flags().BoolVar(&only, "only", false, "the named ones alone, not what they need")
+	}
+	return c
+}
+
+func startCommand(a *app) *cobra.Command {
+	return act(a, "start", "Start nodes on the running engine",
+		"Starts nodes, and what they need, on the engine that runs; they stay until down.",
+		"  orrery start worker\n  orrery start debug --only")
+}
+
+func stopCommand(a *app) *cobra.Command {
+	return act(a, "stop", "Stop services on the running engine",
+		"Stops services; they stay listed and can be started again.",
+		"  orrery stop worker")
+}
+
+func restartCommand(a *app) *cobra.Command {
+	return act(a, "restart", "Restart services on the running engine",
+		"Restarts services; one that had given up gets a new budget of restarts.",
+		"  orrery restart web")
+}
+
+func reloadCommand(a *app) *cobra.Command {
+	return act(a, "reload", "Have services reread their configuration",
+		"Sends the declared reload signal, or runs the declared command.",
+		"  orrery reload proxy")
+}
+
+func waitCommand(a *app) *cobra.Command {
+	limit := "120s"
+	c := &cobra.Command{
+		Use: "wait [TARGET...]", Short: "Wait until targets are ready or have succeeded",
+		Long:    "Waits until targets, or all that is held, are ready or have succeeded; fails at\nonce when one of them has failed or given up.",
+		Example: "  orrery wait\n  orrery wait web --timeout=30s",
+		RunE: func(c *cobra.Command, args []string) error {
+			d, err := waitTime(limit)
+			if err != nil {
+				return fmt.Errorf("--timeout: %w", err)
+			}
+			place, err := a.barePlace()
+			if err != nil {
+				return err
+			}
+			client, err := control.Dial(c.Context(), place)
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			var st api.Status
+			if err := client.Call(c.Context(), api.MethodWait, api.Wait{Targets: args, TimeoutMS: d.Milliseconds()}, &st); err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(st)
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&limit, "timeout", limit, "`TIME` to wait at most")
+	return c
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"orrery/lang"
+	"orrery/lang/graph"
+	"orrery/runtime/bind"
+	"orrery/runtime/control"
+	"orrery/runtime/logs"
+	"orrery/stdlib"
+)
+
+// load evaluates the project. Warnings go to stderr.
+func (a *app) load(ctx context.Context) (*lang.Project, error) {
+	file, err := a.projectFile()
+	if err != nil {
+		return nil, err
+	}
+	params, err := a.settings()
+	if err != nil {
+		return nil, err
+	}
+	p, err := loadFile(ctx, file, params)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range p.Warnings {
+		a.say("%s", strings.TrimSuffix("warning: "+w.Format(a.color()), "\n"))
+	}
+	return p, nil
+}
+
+func loadFile(ctx context.Context, file string, params map[string]string) (*lang.Project, error) {
+	return lang.Load(ctx, lang.Options{
+		File: file, Params: params, Getenv: os.LookupEnv, Std: stdlib.FS,
+		Print: func(pos graph.Pos, msg string) { fmt.Fprintf(os.Stderr, "%s: %s\n", pos, msg) },
+	})
+}
+
+// place says where the project's things lie. As root with services that have
+// a user, state and sockets lie where these users can enter.
+func placeOf(p *lang.Project) (control.Place, error) {
+	place, err := control.Locate(p.File)
+	if err != nil {
+		return place, err
+	}
+	place.Version = version()
+	if os.Geteuid() == 0 {
+		for _, n := range p.Graph.Nodes {
+			if n.Common().User != "" {
+				return place.ForSystem(), nil
+			}
+		}
+	}
+	return place, nil
+}
+
+// bareplace is the place of the project without evaluating it: enough to find
+// the engine and the logs.
+func (a *app) barePlace() (control.Place, error) {
+	file, err := a.projectFile()
+	if err != nil {
+		return control.Place{}, err
+	}
+	place, err := control.Locate(file)
+	place.Version = version()
+	return place, err
+}
+
+// dirsOf tells bind where the place is.
+func dirsOf(place control.Place, store *logs.Store) bind.Dirs {
+	return bind.Dirs{
+		Root: place.Root, GitRoot: gitRoot(place.Root),
+		State: place.State, Run: filepath.Join(place.Run, "n"), Cache: filepath.Join(place.Dir, "cache"),
+		Leases:  place.Leases,
+		LogFile: func(node string) string { return store.Path(node, logs.Stdout) },
+		Make:    place.NodeDir,
+	}
+}
+
+// gitRoot is the working tree around a folder, or the folder.
+func gitRoot(root string) string {
+	for d := root; ; d = filepath.Dir(d) {
+		if _, err := os.Lstat(filepath.Join(d, ".git")); err == nil {
+			return d
+		}
+		if d == filepath.Dir(d) {
+			return root
+		}
+	}
+}
+
+// targets checks names against the graph, so that a typo is an error before
+// anything starts.
+func targets(g *graph.Graph, names []string) error {
+	_, err := g.Expand(names)
+	return err
+}
+
+// seconds shows a time span as people read it.
+func seconds(d time.Duration) string {
+	switch {
+	case d < 10*time.Millisecond:
+		return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	}
+	return d.Round(time.Second).String()
+}

@@ -1,0 +1,351 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"orrery/lang"
+	"orrery/lang/graph"
+	"orrery/runtime/control"
+	"orrery/runtime/control/api"
+	"orrery/runtime/logs"
+)
+
+// upFlags are the flags of up.
+type upFlags struct {
+	detach   bool
+	wait     string
+	only     bool
+	all      bool
+	strict   bool
+	noStrict bool
+	jobs     int
+	ui       string
+}
+
+func upCommand(a *app) *cobra.Command {
+	var f upFlags
+	c := &cobra.Command{
+		Use:   "up [TARGET...]",
+		Short: "Build, start and look after targets and what they need",
+		Long: `Builds, starts and looks after targets and what they need: named nodes, groups or
+subtrees; none named: the project's default, else all services with autostart.
+
+In the foreground it shows what they print; the first ^C stops all that it
+started, dependents first, the second at once. A second "up" joins the engine
+that runs already and releases only what is its own.`,
+		Example: `  orrery up                  everything, in the foreground
+  orrery up web worker       these and what they need
+  orrery up -d --wait=60s    in the background; fails when it is not ready in time`,
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.up(c.Context(), args, f)
+		},
+	}
+	fl := c.Flags()
+	fl.BoolVarP(&f.detach, "detach", "d", false, "in the background, until down")
+	fl.StringVar(&f.wait, "wait", "", "with -d: return when all is ready; `TIME` at most")
+	fl.Lookup("wait").NoOptDefVal = "120s"
+	fl.BoolVar(&f.only, "only", false, "the targets alone, not what they need")
+	fl.BoolVar(&f.all, "all", false, "also what is downstream of the targets")
+	fl.BoolVar(&f.strict, "strict-ports", false, "fail when a port is taken rather than use another one")
+	fl.BoolVar(&f.noStrict, "no-strict-ports", false, "use another port when one is taken, also for strict ones")
+	fl.IntVarP(&f.jobs, "jobs", "j", 0, "`N` tasks at a time (default: the number of processors)")
+	fl.StringVar(&f.ui, "ui", "auto", "what is shown: `KIND` is auto, stream, plain or none")
+	c.MarkFlagsMutuallyExclusive("strict-ports", "no-strict-ports")
+	c.MarkFlagsMutuallyExclusive("only", "all")
+	return c
+}
+
+func (f *upFlags) mode() string {
+	switch {
+	case f.only:
+		return string(graph.SelectOnly)
+	case f.all:
+		return string(graph.SelectAll)
+	}
+	return string(graph.SelectNeeds)
+}
+
+func (f *upFlags) strictPorts() *bool {
+	if f.strict || f.noStrict {
+		return &f.strict
+	}
+	return nil
+}
+
+func (a *app) up(ctx context.Context, names []string, f upFlags) error {
+	switch f.ui {
+	case "auto", "stream", "plain", "none":
+	default:
+		return usageError{fmt.Errorf("--ui: got %q, want auto, stream, plain or none", f.ui)}
+	}
+	if f.wait != "" && !f.detach {
+		return usageError{fmt.Errorf("--wait goes with -d: in the foreground up waits anyway")}
+	}
+	wait, err := waitTime(f.wait)
+	if err != nil {
+		return err
+	}
+	p, err := a.load(ctx)
+	if err != nil {
+		return err
+	}
+	need, err := p.Graph.Need(names, graph.Selection(f.mode()))
+	if err != nil {
+		return err
+	}
+	if len(need) == 0 {
+		return hinted{fmt.Errorf("there is nothing to bring up"), "declare a service, or name a target"}
+	}
+	place, err := placeOf(p)
+	if err != nil {
+		return err
+	}
+	if f.detach {
+		return a.upDetached(ctx, p, place, names, f, wait)
+	}
+	return a.upForeground(ctx, p, place, names, need, f)
+}
+
+// upDetached has the engine hold the targets for good.
+func (a *app) upDetached(ctx context.Context, p *lang.Project, place control.Place, names []string, f upFlags, wait time.Duration) error {
+	began := time.Now()
+	c, started, err := a.connectOrStart(ctx, p, place, f.strictPorts(), f.jobs)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	held, err := hold(ctx, c, api.Hold{Targets: names, Mode: f.mode(), Detach: true, Digest: p.Graph.Digest()})
+	if err != nil {
+		return err
+	}
+	if !started {
+		a.say("joined the engine that runs already (pid %d)", c.PID())
+	}
+	if f.wait == "" {
+		a.say("starting %d in the background; orrery status shows them, orrery down stops them", len(held))
+		return nil
+	}
+	err = c.Call(ctx, api.MethodWait, api.Wait{Targets: held, TimeoutMS: wait.Milliseconds()}, nil)
+	st, serr := statusOf(ctx, c, held)
+	if serr == nil {
+		s := newScreen(a, held)
+		s.began = began
+		if err != nil {
+			store, _ := logs.Open(place.Logs)
+			s.failures(st, store)
+		} else {
+			s.summary(st)
+		}
+		if a.json {
+			a.printJSON(st)
+		}
+	}
+	return err
+}
+
+// session is one foreground client: it holds targets, shows what happens, and
+// lets go.
+type session struct {
+	app    *app
+	client *control.Client
+	screen *screen
+	store  *logs.Store
+	names  []string
+	ready  bool
+}
+
+func (a *app) upForeground(ctx context.Context, p *lang.Project, place control.Place, names, need []string, f upFlags) error {
+	sigs := make(chan os.Signal, 8)
+	signal.Notify(sigs, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(sigs)
+	s := &session{app: a, names: need, screen: newScreen(a, need)}
+	if err := place.Make(); err != nil {
+		return err
+	}
+	var err error
+	if s.store, err = logs.Open(place.Logs); err != nil {
+		return err
+	}
+	fctx, unfollow := context.WithCancel(ctx)
+	defer unfollow()
+	var followed <-chan struct{}
+	if f.ui != "none" {
+		followed = s.screen.follow(fctx, s.store, need)
+	}
+	c, started, err := a.connectOrStart(ctx, p, place, f.strictPorts(), f.jobs)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	s.client = c
+	if !started {
+		a.say("joined the engine that runs already (pid %d)", c.PID())
+	}
+	before, err := statusOf(ctx, c, nil)
+	if err != nil {
+		return err
+	}
+	if s.names, err = hold(ctx, c, api.Hold{Targets: names, Mode: f.mode(), Digest: p.Graph.Digest()}); err != nil {
+		return err
+	}
+	ectx, unwatch := context.WithCancel(ctx)
+	watched := s.watch(ectx, before.Seq)
+	err = s.run(ctx, sigs)
+	unwatch()
+	<-watched
+	unfollow()
+	if followed != nil {
+		<-followed
+	}
+	return err
+}
+
+// watch shows the events of our nodes until ctx ends.
+func (s *session) watch(ctx context.Context, since uint64) (done <-chan struct{}) {
+	ours := make(map[string]bool, len(s.names))
+	for _, n := range s.names {
+		ours[n] = true
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.client.Stream(ctx, api.MethodEvents, api.Events{Since: since}, func(raw json.RawMessage) error {
+			var ev api.Event
+			if err := json.Unmarshal(raw, &ev); err != nil {
+				return err
+			}
+			if ours[ev.Node] {
+				s.screen.event(ev)
+			}
+			return nil
+		})
+	}()
+	return ended
+}
+
+// run waits until all is ready, then until a signal, the end of the engine, or
+// the end of everything.
+func (s *session) run(ctx context.Context, sigs <-chan os.Signal) error {
+	settled := make(chan error, 1)
+	go func() { settled <- s.client.Call(ctx, api.MethodWait, api.Wait{Targets: s.names}, nil) }()
+	over := make(chan error, 1)
+	for {
+		select {
+		case err := <-settled:
+			if err != nil {
+				return s.failed(ctx, sigs, err)
+			}
+			s.ready = true
+			if st, err := statusOf(ctx, s.client, s.names); err == nil {
+				s.screen.summary(st)
+			}
+			go func() { over <- s.client.Call(ctx, api.MethodGone, api.Names{Names: s.names}, nil) }()
+		case <-over:
+			if s.client.Done() != nil {
+				s.app.say("nothing runs any more")
+			}
+			return s.outcome(ctx)
+		case sig := <-sigs:
+			return s.interrupted(ctx, sigs, sig)
+		case <-s.client.Done():
+			return fmt.Errorf("the engine has ended; see .orrery/engine.log")
+		}
+	}
+}
+
+// outcome is how a session ends whose nodes have all ended by themselves.
+func (s *session) outcome(ctx context.Context) error {
+	st, err := statusOf(ctx, s.client, s.names)
+	if err != nil {
+		return nil // stopped by a down from elsewhere
+	}
+	for _, n := range st.Nodes {
+		if failedState(n) {
+			s.screen.failures(st, s.store)
+			return exitError{exitFailed}
+		}
+	}
+	return nil
+}
+
+// failed reports, lets go of everything, and waits until it is down.
+func (s *session) failed(ctx context.Context, sigs <-chan os.Signal, cause error) error {
+	st, err := statusOf(ctx, s.client, s.names)
+	if err != nil {
+		return cause
+	}
+	if err := s.letGo(ctx, sigs); err != nil {
+		return err
+	}
+	s.screen.failures(st, s.store)
+	var wire *control.Error
+	if errors.As(cause, &wire) && (wire.Code == control.CodeFailed || wire.Code == control.CodeGaveUp) {
+		return exitError{exitFailed}
+	}
+	return cause
+}
+
+// echo is the time in which a second signal is taken for the first one: timeout,
+// npm and others send it to the process and again to its group.
+const echo = 250 * time.Millisecond
+
+// letGo releases what we hold and waits until what nobody else holds is down;
+// a signal meanwhile makes it happen at once.
+func (s *session) letGo(ctx context.Context, sigs <-chan os.Signal) error {
+	began := time.Now()
+	done := make(chan error, 2)
+	go func() { done <- s.client.Call(ctx, api.MethodRelease, api.Release{}, nil) }()
+	for {
+		select {
+		case err := <-done:
+			var none *control.ErrNoEngine
+			if errors.As(err, &none) {
+				return nil // it ended when nothing was left
+			}
+			return err
+		case sig := <-sigs:
+			if time.Since(began) < echo {
+				continue
+			}
+			s.app.say("killing what is left")
+			go func() { done <- s.client.Call(ctx, api.MethodRelease, api.Release{Now: true}, nil) }()
+			<-done
+			return exitError{exitSignal + int(sig.(syscall.Signal))}
+		}
+	}
+}
+
+// interrupted is the first signal: a clean stop, with 0 when all was ready.
+func (s *session) interrupted(ctx context.Context, sigs <-chan os.Signal, sig os.Signal) error {
+	s.app.say("stopping (again to kill)")
+	if err := s.letGo(ctx, sigs); err != nil {
+		return err
+	}
+	if s.ready {
+		return nil
+	}
+	return exitError{exitSignal + int(sig.(syscall.Signal))}
+}
+
+// waitTime reads a time limit; bare seconds are taken too.
+func waitTime(s string) (time.Duration, error) {
+	if s == "" {
+		return 0, nil
+	}
+	if d, err := time.ParseDuration(s); err == nil && d > 0 {
+		return d, nil
+	}
+	if d, err := time.ParseDuration(s + "s"); err == nil && d > 0 {
+		return d, nil
+	}
+	return 0, usageError{fmt.Errorf("got %q, want a time such as 30s or 2m", s)}
+}
