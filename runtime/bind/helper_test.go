@@ -144,8 +144,9 @@ func base(t testing.TB, n int) int {
 		ok := first+n < 65000
 		for i := 0; ok && i < n; i++ {
 			holds, err := reserve(portSpec{proto: "tcp", host: "127.0.0.1"}, first+i)
-			ok = err == nil && len(inetLines("tcp", first+i)) == 0
+			ok = err == nil
 			closeAll(holds)
+			ok = ok && plainBind(first+i) == nil // no old connection on it either
 		}
 		if ok {
 			return first

@@ -8,3 +8,6 @@ func (b *Binding) Renew(snapshot map[string]string) {
 	defer b.mu.Unlock()
 	maps.Copy(b.values, snapshot)
 }
+
+// Root is the folder of the project file.
+func (b *Binding) Root() string { return b.dirs.Root }
