@@ -107,7 +107,8 @@ func (a *allocation) free(w want, number int) bool {
 // holder is the other port that has the number now.
 func (t *Table) holder(w want, number int) (key, bool) {
 	for k, e := range t.ports {
-		if k != w.key && e.number == number && e.spec.proto == w.spec.proto {
+		phantom := e.idle && len(e.holds) == 0
+		if k != w.key && e.number == number && e.spec.proto == w.spec.proto && !phantom {
 			return k, true
 		}
 	}
@@ -117,16 +118,24 @@ func (t *Table) holder(w want, number int) (key, bool) {
 // strict takes the base or nothing: also from the lease of a service that does not run.
 func (a *allocation) strict(w want) {
 	conflict := &ConflictError{Node: w.key.node, Port: w.key.name, Number: w.spec.base}
-	if k, held := a.t.holder(w, w.spec.base); held {
+	k, held := a.t.holder(w, w.spec.base)
+	err := errBusy
+	if !held {
+		err = a.try(w, w.spec.base)
+	}
+	switch {
+	case err == nil:
+		return
+	case w.idle:
+		// It can have no other number, and whether it gets this one matters when its service starts.
+		a.t.ports[w.key] = &entry{spec: w.spec, number: w.spec.base, idle: true}
+		a.fresh = append(a.fresh, w.key)
+		return
+	case held:
 		conflict.Owner = fmt.Sprintf("the port %s of %s", k.name, k.node)
 		a.errs = append(a.errs, conflict)
 		return
-	}
-	err := a.try(w, w.spec.base)
-	if err == nil {
-		return
-	}
-	if errors.Is(err, errBusy) {
+	case errors.Is(err, errBusy):
 		conflict.Owner = PortOwner(w.spec.proto, w.spec.base)
 		a.errs = append(a.errs, conflict)
 		return

@@ -53,11 +53,19 @@ func (d Dirs) make(kind, node string, o owner) (string, error) {
 		return d.Make(kind, node, o.uid, o.gid)
 	}
 	dir := d.Path(kind, node)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	parents := os.FileMode(0o700)
+	if o != us {
+		parents = 0o711 // its user must get there
+	}
+	err := os.MkdirAll(filepath.Dir(dir), parents)
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
 		return "", fmt.Errorf("cannot make the %s directory of %s: %w", kind, node, err)
 	}
-	if o.uid >= 0 {
-		if err := os.Chown(dir, o.uid, o.gid); err != nil {
+	if o != us {
+		if err := os.Lchown(dir, o.uid, o.gid); err != nil {
 			return "", fmt.Errorf("cannot give the %s directory of %s to its user: %w", kind, node, err)
 		}
 	}

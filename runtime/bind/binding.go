@@ -80,13 +80,19 @@ func (b *Binding) Snapshot() map[string]string {
 func mark(node, attr string) string { return graph.Ref{Name: node, Attr: attr}.String() }
 
 // Prepare allocates the ports and opens the sockets of services that are going to run; see [Table.Prepare]. It must be
-// called by the goroutine that owns the Table, and again when further services are to run.
+// called by the goroutine that owns the Table, and again when further services are to run. The data_id of a service whose
+// state_dir is gone is forgotten, so that whoever fills it anew, a template too, has a new one.
 func (b *Binding) Prepare(nodes []string) error {
 	if b.table == nil {
 		return fmt.Errorf("cannot open ports: this binding has the values of another process")
 	}
 	if err := b.table.Prepare(b.g, nodes, b.opts); err != nil {
 		return err
+	}
+	for _, n := range nodes {
+		if err := b.forget(n); err != nil {
+			return err
+		}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -50,27 +50,33 @@ func (b *Binding) MakeDirs(node string) error {
 	if err != nil {
 		return err
 	}
-	_, err = os.Lstat(b.dirs.Path("state", node))
-	absent := errors.Is(err, fs.ErrNotExist)
-	if absent {
-		// First, so that a crash between the two never leaves the old id beside a new directory.
-		if err := os.Remove(dataIDFile(b.dirs, node)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
+	// First, so that a crash between the two never leaves the old id beside a new directory.
+	if err := b.forget(node); err != nil {
+		return err
 	}
 	for _, kind := range []string{"state", "run", "cache"} {
 		if _, err := b.dirs.make(kind, node, o); err != nil {
 			return err
 		}
 	}
-	return b.MintDataID(node, absent)
+	return b.mintDataID(node)
 }
 
-// MintDataID gives the state_dir of a service a data_id if it has none, or, with anew, a new one: for a task that has
-// just filled an absent state_dir from a template.
-func (b *Binding) MintDataID(node string, anew bool) error {
+// forget drops the data_id of a state_dir that is gone.
+func (b *Binding) forget(node string) error {
+	if _, err := os.Lstat(b.dirs.Path("state", node)); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := os.Remove(dataIDFile(b.dirs, node)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot forget the data_id of %s: %w", node, err)
+	}
+	return nil
+}
+
+// mintDataID gives the state_dir of a service a data_id if it has none.
+func (b *Binding) mintDataID(node string) error {
 	file := dataIDFile(b.dirs, node)
-	if _, err := os.Lstat(file); err == nil && !anew {
+	if _, err := os.Lstat(file); err == nil {
 		return nil
 	}
 	raw := make([]byte, 16)

@@ -157,8 +157,11 @@ func privateDir(base, dir string, o owner) error {
 	if o != us {
 		mode = 0o711
 	}
+	if err := os.MkdirAll(base, mode); err != nil {
+		return err
+	}
 	if err := os.Mkdir(middle, mode); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%w (in %s)", err, base)
+		return err
 	}
 	if o != us {
 		if err := os.Chmod(middle, mode); err != nil {

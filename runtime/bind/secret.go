@@ -36,7 +36,7 @@ func (f *filler) secretValue(r graph.Ref) (string, error) {
 	return f.b.secret(s)
 }
 
-// secret reads a secret, once. One newline at its end is not part of it.
+// secret reads a secret: a program is asked once, a file is read each time. One newline at its end is not part of it.
 func (b *Binding) secret(s *graph.Secret) (string, error) {
 	if b.plain {
 		return "<secret " + s.Name + ">", nil
@@ -44,7 +44,7 @@ func (b *Binding) secret(s *graph.Secret) (string, error) {
 	b.mu.RLock()
 	v, ok := b.secrets[s.Name]
 	b.mu.RUnlock()
-	if ok {
+	if ok && s.File == "" {
 		return v, nil
 	}
 	v, err := b.readSecret(s)

@@ -246,6 +246,28 @@ func TestReferred(t *testing.T) {
 	accepts(t, p)
 }
 
+// TestReferredStrict: the busy port of a service that does not run stops nobody else.
+func TestReferredStrict(t *testing.T) {
+	p := base(t, 2)
+	l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(p))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	g := newGraph(t, graph.Decl{}, service("web", port("x", p), func(s *graph.Service) { s.Env = dict("API", "⟦~api.port⟧") }), service("api", port("x", p, strictly)))
+	tab := openTable(t, dirs(t))
+	prepare(t, tab, g, "web")
+	if web, api := number(t, tab, "web", "x"), number(t, tab, "api", "x"); web != p+1 || api != p {
+		t.Errorf("got %d and %d, want %d and %d", web, api, p+1, p)
+	}
+	var conflict *ConflictError
+	if err := tab.Prepare(g, []string{"web", "api"}, Options{}); !errors.As(err, &conflict) || conflict.Node != "api" {
+		t.Errorf("got %v, want a conflict of api", err)
+	}
+	l.Close()
+	prepare(t, tab, g, "web", "api")
+}
+
 // TestServersBindOver: a reservation keeps a plain program out, and lets in the servers that set SO_REUSEADDR.
 func TestServersBindOver(t *testing.T) {
 	self, err := os.Executable()

@@ -42,10 +42,13 @@ type Output struct {
 
 // Process is what Run needs of a started program; *proc.Process is one.
 type Process interface {
+	// Wait waits for the end of the program itself.
 	Wait() proc.Exit
-	Signal(syscall.Signal) error
+	// SignalGroup signals the program and what it has started in its process group.
 	SignalGroup(syscall.Signal) error
+	// KillTree kills it and everything below it.
 	KillTree(context.Context) error
+	// Close lets go of it.
 	Close() error
 }
 
