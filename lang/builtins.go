@@ -38,11 +38,8 @@ func (r *run) predeclared() starlark.StringDict {
 		"root":     reference{graph.Ref{Scope: graph.ScopeProject, Attr: "root"}},
 		"git_root": reference{graph.Ref{Scope: graph.ScopeProject, Attr: "git_root"}},
 	}}
-	h := r.opt.Host
 	d["self"] = self{}
-	d["host"] = starlarkstruct.FromStringDict(starlark.String("host"), starlark.StringDict{
-		"os": starlark.String(h.OS), "arch": starlark.String(h.Arch), "cpus": starlark.MakeInt(h.CPUs), "ci": starlark.Bool(h.CI),
-	})
+	d["host"] = machine{r}
 	d["struct"] = starlark.NewBuiltin("struct", starlarkstruct.Make)
 	d["json"] = json.Module
 	d["math"] = math.Module

@@ -146,7 +146,10 @@ func (r *run) sorted() Errors {
 		if a.Line != b.Line {
 			return a.Line - b.Line
 		}
-		return a.Col - b.Col
+		if a.Col != b.Col {
+			return a.Col - b.Col
+		}
+		return strings.Compare(a.Message, b.Message)
 	})
 	return slices.CompactFunc(errs, func(a, b Diagnostic) bool {
 		return a.File == b.File && a.Line == b.Line && a.Col == b.Col && a.Message == b.Message

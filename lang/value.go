@@ -321,3 +321,27 @@ func (t *tool) Get(k starlark.Value) (starlark.Value, bool, error) {
 	v, err := t.Attr(name)
 	return v, err == nil, err
 }
+
+// machine is what the files can see of the machine.
+type machine struct{ run *run }
+
+func (m machine) String() string        { return "host" }
+func (m machine) Type() string          { return "host" }
+func (m machine) Freeze()               {}
+func (m machine) Truth() starlark.Bool  { return true }
+func (m machine) Hash() (uint32, error) { return 0, fmt.Errorf("unhashable: host") }
+func (m machine) AttrNames() []string   { return []string{"arch", "ci", "cpus", "os"} }
+func (m machine) Attr(name string) (starlark.Value, error) {
+	h := m.run.opt.Host
+	switch name {
+	case "os":
+		return starlark.String(h.OS), nil
+	case "arch":
+		return starlark.String(h.Arch), nil
+	case "cpus":
+		return starlark.MakeInt(h.CPUs), nil
+	case "ci":
+		return starlark.Bool(h.CI), nil
+	}
+	return nil, nil
+}

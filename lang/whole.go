@@ -76,6 +76,7 @@ func (r *run) outputs(g *graph.Graph) {
 		for up := path.Dir(p); up != "." && up != "/"; up = path.Dir(up) {
 			if other := owner[up]; other != nil && other != n {
 				r.overlap(n, other, p, up)
+				break
 			}
 		}
 	}

@@ -3,6 +3,8 @@ package graph
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // Kind says what a node is.
@@ -197,11 +199,22 @@ func (g *Graph) Edges() []Edge {
 	return all
 }
 
-// Tool returns the tool that is called by its first program, or nil.
+// Tool returns the tool that references call name, or nil: its first program
+// and, from the second tool with the same first program on, "#2" and so on.
 func (g *Graph) Tool(name string) *Tool {
+	program, number, _ := strings.Cut(name, "#")
+	n := 1
+	if number != "" {
+		var err error
+		if n, err = strconv.Atoi(number); err != nil {
+			return nil
+		}
+	}
 	for _, t := range g.Tools {
-		if len(t.Programs) > 0 && t.Programs[0] == name {
-			return t
+		if len(t.Programs) > 0 && t.Programs[0] == program {
+			if n--; n == 0 {
+				return t
+			}
 		}
 	}
 	return nil
@@ -475,7 +488,10 @@ func (g *Graph) Order() []string {
 // Suggest returns the candidate nearest to name, or "" when none is near.
 func Suggest(name string, candidates []string) string {
 	best, bestDist := "", 3
-	if len(name) < 4 {
+	switch {
+	case len(name) == 1:
+		bestDist = 1 // anything is near one letter
+	case len(name) < 5:
 		bestDist = 2
 	}
 	for _, c := range candidates {
