@@ -126,8 +126,8 @@ func ParseValues(text []byte) (map[string]string, error) {
 		} else {
 			name, value = line[:eq], line[eq+1:]
 		}
-		if name == "" || strings.ContainsAny(name, " \t\r\"'$") {
-			return nil, fmt.Errorf("%d: got %q, want the name of a value", at, name)
+		if !validValue(name) {
+			return nil, fmt.Errorf("%d: got %q, want the name of a value: letters, digits, _ . -", at, name)
 		}
 		if strings.IndexByte(value, 0) >= 0 {
 			return nil, fmt.Errorf("%d: the value %s holds a NUL byte, which no program can be given", at, name)
@@ -135,6 +135,17 @@ func ParseValues(text []byte) (map[string]string, error) {
 		values[name] = value
 	}
 	return values, nil
+}
+
+func validValue(name string) bool {
+	for _, c := range []byte(name) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '.', c == '-':
+		default:
+			return false
+		}
+	}
+	return name != ""
 }
 
 // memo is the form of a Memo file: bytes, as values need not be UTF-8.
