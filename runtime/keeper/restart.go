@@ -24,6 +24,7 @@ type death struct {
 	ever     bool // some engine has served
 	ending   bool // we were asked to end
 	replaced bool // it was replaced by a new binary
+	starved  bool // it could not be started: the system has no room for a process or descriptor now
 }
 
 // fate is what follows from a death.
@@ -44,6 +45,8 @@ type deaths struct {
 // next decides what follows a death at a time.
 func (d *deaths) next(x death, now time.Time) fate {
 	switch {
+	case x.replaced && !x.ending:
+		return fate{}
 	case x.exit.Ok():
 		return fate{leave: true}
 	case x.ending:
@@ -52,15 +55,14 @@ func (d *deaths) next(x death, now time.Time) fate {
 		return fate{leave: true, code: 1, why: "the engine refused to start"}
 	case !x.ever && x.exit.Signal == 0:
 		return fate{leave: true, code: 1, why: "the engine ended before it served"}
-	case x.replaced:
-		return fate{}
 	case x.served && (x.exit.Signal != 0 || x.lived >= healthyLife):
 		d.row, d.when = 0, nil
 		return fate{}
 	}
-	if x.served {
+	switch {
+	case x.served:
 		d.when = nil
-	} else {
+	case !x.starved:
 		d.when = append(d.when, now)
 		d.when = slices.DeleteFunc(d.when, func(t time.Time) bool { return now.Sub(t) > deathWindow })
 	}
