@@ -109,7 +109,8 @@ func (r *run) problems(rec *spec.Record, call *spec.Call) {
 	}
 	for _, f := range call.Later {
 		d := Diagnostic{Code: "later", Message: "not yet effective: " + rec.Builtin + "." + f}
-		r.later = append(r.later, r.here(d, 1, f))
+		arg, _, _ := strings.Cut(f, ".")
+		r.later = append(r.later, r.here(d, 1, arg))
 	}
 }
 

@@ -53,7 +53,7 @@ func (r *run) own(n *graph.Node, call *spec.Call) {
 	for i, c := range n.Service.Config {
 		for _, other := range n.Service.Config[:i] {
 			if c.Name == other.Name {
-				r.mistake(n, "duplicate-config", "config", "give one of them another name", "two config files are called %q", c.Name)
+				r.mistake(n, fault{"duplicate-config", "config", "give one of them another name"}, "two config files are called %q", c.Name)
 			}
 		}
 	}
@@ -87,9 +87,12 @@ func (r *run) bind(n *graph.Node, call *spec.Call) {
 	})
 }
 
+// fault is the kind of a mistake, the argument that holds it, and the remedy.
+type fault struct{ code, field, hint string }
+
 // mistake records a mistake of a declaration that is being made.
-func (r *run) mistake(n *graph.Node, code, field, hint, format string, args ...any) {
-	r.report(Diagnostic{Code: code, Message: fmt.Sprintf("%s %q: ", n.Kind, n.Name()) + fmt.Sprintf(format, args...), Hint: hint}, 1, field)
+func (r *run) mistake(n *graph.Node, f fault, format string, args ...any) {
+	r.report(Diagnostic{Code: f.code, Message: fmt.Sprintf("%s %q: ", n.Kind, n.Name()) + fmt.Sprintf(format, args...), Hint: f.hint}, 1, f.field)
 	r.decl.broken[n.Name()] = true
 }
 

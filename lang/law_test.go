@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,6 +33,22 @@ func TestDeterminism(t *testing.T) {
 	if len(digests) != 2 {
 		t.Errorf("got digests %v, want two", digests)
 	}
+}
+
+// TestConcurrent: evaluations share nothing that changes.
+func TestConcurrent(t *testing.T) {
+	file := write(t, map[string]string{"services.star": shop})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 3 {
+				if _, err := Load(context.Background(), Options{File: file, Std: fakeStd()}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // TestErrorsAreDeterministic: mistakes come in one order.

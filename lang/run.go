@@ -143,6 +143,9 @@ func (r *run) evalError(err error) {
 		r.errors = append(r.errors, Diagnostic{Code: "evaluation", File: r.main, Message: err.Error()})
 		return
 	}
+	if len(r.errors) > 0 && strings.Contains(inner.Msg, failedCall) {
+		return
+	}
 	stack := inner.CallStack
 	if n := len(stack); n > 0 && stack[n-1].Pos.Line == 0 {
 		stack = stack[:n-1]

@@ -69,7 +69,7 @@ func (r *run) checkService(n *graph.Node) {
 	s := n.Service
 	r.checkPortNames(n)
 	if len(s.Command.Argv) == 0 && s.Command.Script == nil && !r.decl.broken[n.Name()] {
-		r.mistake(n, "empty-command", "command", "", "command is empty")
+		r.mistake(n, fault{"empty-command", "command", ""}, "command is empty")
 	}
 	if len(s.Listen) > 0 && s.Command.Script != nil && !execs.MatchString(s.Command.Script.String()) {
 		r.warn(Diagnostic{Code: "script-without-exec", Message: fmt.Sprintf("service %q has sockets and a script that does not exec", n.Name()),
@@ -86,13 +86,13 @@ func (r *run) checkService(n *graph.Node) {
 	if s.Restart.Overlap && !r.decl.broken[n.Name()] {
 		switch {
 		case len(s.Listen) == 0:
-			r.mistake(n, "overlap", "restart", "add listen = {...}: two instances can share a socket that orrery holds", "overlap needs listen")
+			r.mistake(n, fault{"overlap", "restart", "add listen = {...}: two instances can share a socket that orrery holds"}, "overlap needs listen")
 		case s.Ready == nil:
-			r.mistake(n, "overlap", "restart", "add ready = probe.notify(), fd, exec or file", "overlap needs a ready probe that the new instance answers itself")
+			r.mistake(n, fault{"overlap", "restart", "add ready = probe.notify(), fd, exec or file"}, "overlap needs a ready probe that the new instance answers itself")
 		}
 	}
 	if s.Lazy && len(s.Listen) == 0 {
-		r.mistake(n, "lazy", "lazy", "add listen = {...}", "lazy needs listen: it starts at the first connection to a socket that orrery holds")
+		r.mistake(n, fault{"lazy", "lazy", "add listen = {...}"}, "lazy needs listen: it starts at the first connection to a socket that orrery holds")
 	}
 	r.checkEnvNames(n, "env_exports", s.EnvExports)
 	r.checkCommon(n)
@@ -102,11 +102,11 @@ func (r *run) checkService(n *graph.Node) {
 	}
 	for _, e := range s.Exports {
 		if !identifier(e.Key) {
-			r.mistake(n, "bad-name", "exports", "", "got the export %q, want an identifier", e.Key)
+			r.mistake(n, fault{"bad-name", "exports", ""}, "got the export %q, want an identifier", e.Key)
 		}
 		for _, a := range graph.Attributes(graph.KindService) {
 			if a.Name == e.Key {
-				r.mistake(n, "bad-name", "exports", "give it another name", "the export %q hides the attribute .%s", e.Key, e.Key)
+				r.mistake(n, fault{"bad-name", "exports", "give it another name"}, "the export %q hides the attribute .%s", e.Key, e.Key)
 			}
 		}
 	}
@@ -116,12 +116,12 @@ func (r *run) checkPortNames(n *graph.Node) {
 	s := n.Service
 	for _, name := range slices.Concat(s.Ports.Keys(), s.Listen.Keys()) {
 		if strings.ContainsAny(name, ":./ ") || !graph.ValidName(strings.ToLower(name)) {
-			r.mistake(n, "bad-name", "ports", "", "got the port name %q, want letters, digits, - and _", name)
+			r.mistake(n, fault{"bad-name", "ports", ""}, "got the port name %q, want letters, digits, - and _", name)
 		}
 	}
 	for _, p := range s.Ports {
 		if _, both := s.Listen.Get(p.Key); both {
-			r.mistake(n, "duplicate-name", "listen", "orrery binds what is in listen, the program what is in ports", "%q is both in ports and in listen", p.Key)
+			r.mistake(n, fault{"duplicate-name", "listen", "orrery binds what is in listen, the program what is in ports"}, "%q is both in ports and in listen", p.Key)
 		}
 	}
 }
@@ -147,14 +147,14 @@ func (r *run) checkProbe(n *graph.Node, field string, p *graph.Probe) {
 	}
 	switch p.Kind {
 	case "tcp", "unix":
-		r.mistake(n, "held-socket", field, "use probe.notify(), http, exec, fd or file", "%s: probe.%s connects to the socket %q, which orrery holds: it always succeeds", field, p.Kind, held)
+		r.mistake(n, fault{"held-socket", field, "use probe.notify(), http, exec, fd or file"}, "%s: probe.%s connects to the socket %q, which orrery holds: it always succeeds", field, p.Kind, held)
 	case "http":
 		if n.Service.Restart.Overlap || n.Service.Lazy {
 			why := "with overlap the old instance would answer"
 			if n.Service.Lazy {
 				why = "with lazy nobody would answer"
 			}
-			r.mistake(n, "held-socket", field, "use probe.notify(), fd, exec or file", "%s: probe.http asks the socket %q, which orrery holds: %s", field, held, why)
+			r.mistake(n, fault{"held-socket", field, "use probe.notify(), fd, exec or file"}, "%s: probe.http asks the socket %q, which orrery holds: %s", field, held, why)
 		}
 	}
 }
@@ -173,7 +173,7 @@ func (r *run) heldBy(n *graph.Node, p *graph.Probe) string {
 			return s.PortNames()[0]
 		}
 		if len(s.PortNames()) != 1 {
-			r.mistake(n, "probe-port", "", "say which: port = self.ports.http", "probe.%s says no port, and there are %d", p.Kind, len(s.PortNames()))
+			r.mistake(n, fault{"probe-port", "", "say which: port = self.ports.http"}, "probe.%s says no port, and there are %d", p.Kind, len(s.PortNames()))
 		}
 		return ""
 	}
@@ -200,23 +200,23 @@ func (r *run) checkTask(n *graph.Node) {
 			clean := path.Clean(p)
 			switch {
 			case !filepath.IsLocal(clean) || clean == ".":
-				r.mistake(n, "outside", "outputs", "", "output %q: got %q, want a path inside the project", o.Key, p)
+				r.mistake(n, fault{"outside", "outputs", ""}, "output %q: got %q, want a path inside the project", o.Key, p)
 			case clean == ".orrery" || strings.HasPrefix(clean, ".orrery/"):
-				r.mistake(n, "outside", "outputs", "state belongs to the services", "output %q: got %q, which is under orrery's own folder", o.Key, p)
+				r.mistake(n, fault{"outside", "outputs", "state belongs to the services"}, "output %q: got %q, which is under orrery's own folder", o.Key, p)
 			}
 		}
 		for _, part := range o.Value.Path {
 			if part.Ref != nil {
-				r.mistake(n, "reference-kind", "outputs", "outputs are plain paths in the project", "output %q: got the reference %s, want a path", o.Key, part.Ref)
+				r.mistake(n, fault{"reference-kind", "outputs", "outputs are plain paths in the project"}, "output %q: got the reference %s, want a path", o.Key, part.Ref)
 			}
 		}
 		if !identifier(strings.ReplaceAll(o.Key, "-", "_")) {
-			r.mistake(n, "bad-name", "outputs", "", "got the output name %q, want letters, digits, - and _", o.Key)
+			r.mistake(n, fault{"bad-name", "outputs", ""}, "got the output name %q, want letters, digits, - and _", o.Key)
 		}
 	}
 	for _, v := range t.Values {
 		if !identifier(v) {
-			r.mistake(n, "bad-name", "values", "", "got the value name %q, want an identifier", v)
+			r.mistake(n, fault{"bad-name", "values", ""}, "got the value name %q, want an identifier", v)
 		}
 	}
 	if t.Command != nil {
@@ -227,7 +227,7 @@ func (r *run) checkTask(n *graph.Node) {
 	}
 	for i, step := range t.Steps {
 		if len(step) == 0 {
-			r.mistake(n, "empty-command", "steps", "", "steps[%d] is empty", i)
+			r.mistake(n, fault{"empty-command", "steps", ""}, "steps[%d] is empty", i)
 		}
 	}
 	r.checkCommon(n)
@@ -240,7 +240,7 @@ func (r *run) checkCommon(n *graph.Node) {
 func (r *run) checkEnvNames(n *graph.Node, field string, env graph.Dict[graph.Text]) {
 	for _, e := range env {
 		if strings.ContainsAny(e.Key, "=") {
-			r.mistake(n, "bad-name", field, "", "got the variable %q, want a name without =", e.Key)
+			r.mistake(n, fault{"bad-name", field, ""}, "got the variable %q, want a name without =", e.Key)
 		}
 	}
 }
@@ -252,7 +252,7 @@ func (r *run) checkScript(n *graph.Node, field string, c *graph.Command) {
 	}
 	if _, err := c.Script.Shell(); err != nil {
 		msg, hint, _ := strings.Cut(err.Error(), "; ")
-		r.mistake(n, "script", field, hint, "%s: %s", field, msg)
+		r.mistake(n, fault{"script", field, hint}, "%s: %s", field, msg)
 	}
 }
 

@@ -257,13 +257,17 @@ func (self) Attr(name string) (starlark.Value, error) {
 	return lateAttr(graph.Self, name, false)
 }
 
+// failedCall is the type of poison; errors that name it follow from another.
+const failedCall = "result of a failed call"
+
 // poison is what a failed call returns. It takes part in anything and brings
 // no further error.
 type poison struct{}
 
 func (poison) Poisoned()                           {}
 func (poison) String() string                      { return "" }
-func (poison) Type() string                        { return "failed" }
+func (poison) Type() string                        { return failedCall }
+func (poison) Len() int                            { return 0 }
 func (poison) Freeze()                             {}
 func (poison) Truth() starlark.Bool                { return true }
 func (poison) Hash() (uint32, error)               { return 0, nil }

@@ -91,7 +91,7 @@ func (r *run) overlap(n, other *graph.Node, p, q string) {
 // unready warns of waiting for the readiness of a service that has none.
 func (r *run) unready(g *graph.Graph) {
 	for _, n := range g.Nodes {
-		if n.Kind != graph.KindService || n.Service.Ready != nil || len(n.Service.Ports) > 0 || len(g.Gates(n.Name())) > 0 {
+		if n.Kind != graph.KindService || n.Service.Ready != nil || len(n.Service.Ports) > 0 || len(n.Service.Listen) > 0 || len(g.Gates(n.Name())) > 0 {
 			continue
 		}
 		for _, e := range g.In(n.Name()) {

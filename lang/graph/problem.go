@@ -16,6 +16,6 @@ type Problem struct {
 
 // Related is a further place of a Problem.
 type Related struct {
-	Pos     Pos
-	Message string
+	Pos     Pos    `json:"pos"`
+	Message string `json:"message"`
 }

@@ -124,6 +124,9 @@ func (c *checker) ref(t *Type, v starlark.Value, dst reflect.Value) {
 	case t.record.Shorthand != "" && !isMaker(v):
 		dst.Set(t.record.plan.proto)
 		i := t.record.byName[t.record.Shorthand]
+		if t.record.all[i].Later {
+			c.call.Later = append(c.call.Later, c.field+"."+t.record.Shorthand)
+		}
 		n := len(c.call.Problems)
 		c.decode(t.record.all[i].Type, v, dst.FieldByIndex(t.record.plan.index[i]))
 		if len(c.call.Problems) > n && c.call.Problems[n].Code == "type" && t.record.all[i].Type.Kind != kindList {

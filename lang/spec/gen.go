@@ -197,7 +197,7 @@ func (s *Spec) goTexts(b *bytes.Buffer, name, extends string, fields []*Field) {
 	}
 	for _, f := range fields {
 		if s.hasTexts(f.Type) {
-			s.walk(&body, "v."+goName(f.Name), fmt.Sprintf("%q", f.Name), f.Type, f.Edge, 0)
+			s.walk(&body, visit{"v." + goName(f.Name), fmt.Sprintf("%q", f.Name), f.Edge}, f.Type, 0)
 		}
 	}
 	if body.Len() == 0 {
@@ -206,8 +206,16 @@ func (s *Spec) goTexts(b *bytes.Buffer, name, extends string, fields []*Field) {
 	fmt.Fprintf(b, "// Texts calls yield for every text that is present, with the field that holds it and\n// what spec.star says of that field.\nfunc (v *%s) Texts(yield func(field string, use Use, t *Text)) {\n%s}\n\n", name, body.String())
 }
 
-// walk writes the statements that visit the texts of the value expr.
-func (s *Spec) walk(b *bytes.Buffer, expr, field string, t *Type, edge bool, depth int) {
+// visit is a Go expression that holds texts, the field that it is said to be,
+// and whether the field makes edges.
+type visit struct {
+	expr, field string
+	edge        bool
+}
+
+// walk writes the statements that visit the texts of a value.
+func (s *Spec) walk(b *bytes.Buffer, v visit, t *Type, depth int) {
+	expr, field, edge := v.expr, v.field, v.edge
 	use := fmt.Sprintf("Use{%q, %v}", t.Kind, edge)
 	switch t.Kind {
 	case kindText, kindPath, kindPort:
@@ -217,12 +225,12 @@ func (s *Spec) walk(b *bytes.Buffer, expr, field string, t *Type, edge bool, dep
 	case kindList:
 		i := fmt.Sprintf("i%d", depth)
 		fmt.Fprintf(b, "for %s := range %s {\n", i, expr)
-		s.walk(b, expr+"["+i+"]", field, t.Elem, edge, depth+1)
+		s.walk(b, visit{expr + "[" + i + "]", field, edge}, t.Elem, depth+1)
 		b.WriteString("}\n")
 	case kindDict:
 		i := fmt.Sprintf("i%d", depth)
 		fmt.Fprintf(b, "for %s := range %s {\n", i, expr)
-		s.walk(b, expr+"["+i+"].Value", fmt.Sprintf("%s+\".\"+%s[%s].Key", field, expr, i), t.Elem, edge, depth+1)
+		s.walk(b, visit{expr + "[" + i + "].Value", fmt.Sprintf("%s+\".\"+%s[%s].Key", field, expr, i), edge}, t.Elem, depth+1)
 		b.WriteString("}\n")
 	case kindRef:
 		s.walkRef(b, expr, field, t, edge)
