@@ -26,7 +26,7 @@ func (a *app) connectOrStart(ctx context.Context, p *lang.Project, place control
 	if err != nil {
 		return nil, false, err
 	}
-	if err := startEngine(place, orders{File: p.File, Params: params, Strict: strict, Jobs: jobs}); err != nil {
+	if err := startEngine(ctx, place, orders{File: p.File, Params: params, Strict: strict, Jobs: jobs}); err != nil {
 		return nil, false, err
 	}
 	c, err = control.Dial(ctx, place)

@@ -7,9 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"net"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
@@ -23,6 +22,7 @@ import (
 	"orrery/runtime/control"
 	"orrery/runtime/control/api"
 	"orrery/runtime/engine"
+	"orrery/runtime/keeper"
 	"orrery/runtime/logs"
 )
 
@@ -41,8 +41,8 @@ type orders struct {
 	Jobs   int               `json:"jobs,omitempty"`
 }
 
-// verdict is the engine's answer on descriptor 3: it serves, or why not.
-type verdict struct {
+// refusal is why an engine does not serve.
+type refusal struct {
 	Error string `json:"error,omitempty"`
 	Code  string `json:"code,omitempty"`
 }
@@ -54,9 +54,9 @@ func engineCommand(*app) *cobra.Command {
 	}
 }
 
-// startEngine starts the engine process of a place and waits until it serves.
-// One that another client has just started is as good.
-func startEngine(place control.Place, o orders) error {
+// startEngine starts the keeper of a place, which starts the engine, and waits
+// until it serves. One that another client has just started is as good.
+func startEngine(ctx context.Context, place control.Place, o orders) error {
 	if err := place.Make(); err != nil {
 		return err
 	}
@@ -64,93 +64,55 @@ func startEngine(place control.Place, o orders) error {
 	if err != nil {
 		return err
 	}
-	logFile, err := os.OpenFile(filepath.Join(place.Dir, "engine.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
+	verdict, err := keeper.Start(ctx, keeper.Orders{
+		Args: []string{engineVerb}, Stdin: in, Dir: place.Root,
+		Log: filepath.Join(place.Dir, "engine.log"), Run: runID(),
+	})
+	if !errors.Is(err, keeper.ErrRefused) {
 		return err
 	}
-	defer logFile.Close()
-	r, w, err := os.Pipe()
-	if err != nil {
-		return err
+	var v refusal
+	if err := json.Unmarshal(verdict, &v); err != nil {
+		return fmt.Errorf("cannot read the engine's answer %q", verdict)
 	}
-	defer r.Close()
-	stdin, err := memoryFile(in)
-	if err != nil {
-		return err
+	if v.Code == codeRunning {
+		return nil
 	}
-	defer stdin.Close()
-	exe, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	cmd := exec.Command(exe, engineVerb)
-	cmd.Dir = place.Root
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, logFile, logFile
-	cmd.ExtraFiles = []*os.File{w}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	err = cmd.Start()
-	w.Close()
-	if err != nil {
-		return fmt.Errorf("cannot start the engine: %w", err)
-	}
-	go cmd.Wait()
-	var v verdict
-	answer, _ := io.ReadAll(r)
-	if len(answer) == 0 {
-		return fmt.Errorf("the engine ended before it served; see %s", logFile.Name())
-	}
-	if err := json.Unmarshal(answer, &v); err != nil {
-		return fmt.Errorf("cannot read the engine's answer %q", answer)
-	}
-	if v.Error != "" && v.Code != codeRunning {
-		return &control.Error{Code: v.Code, Message: v.Error}
-	}
-	return nil
+	return &control.Error{Code: v.Code, Message: v.Error}
 }
 
 // codeRunning says that another engine came first.
 const codeRunning = "running"
 
-// memoryFile is an unlinked file with some content, to be read from its start.
-func memoryFile(b []byte) (*os.File, error) {
-	f, err := os.CreateTemp("", "orrery")
-	if err != nil {
-		return nil, err
-	}
-	os.Remove(f.Name())
-	if _, err := f.Write(b); err != nil {
-		f.Close()
-		return nil, err
-	}
-	_, err = f.Seek(0, io.SeekStart)
-	return f, err
-}
-
 // serveEngine is the engine process: it takes the checkout's lock, evaluates
-// the project, and serves clients until nothing is held any more.
+// the project or goes on with what a killed engine has left, and serves clients
+// until nothing is held any more.
 func serveEngine() error {
 	// Swallowed rather than ignored: children would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	answer := os.NewFile(3, "answer")
-	var o orders
-	if err := json.NewDecoder(os.Stdin).Decode(&o); err != nil {
-		return fmt.Errorf("cannot read the orders: %w", err)
-	}
-	h, err := openHouse(ctx, o)
+	client, state, err := keeper.Connect(os.NewFile(keeper.FD, "keeper"))
 	if err != nil {
-		json.NewEncoder(answer).Encode(verdictOf(err))
 		return err
 	}
-	defer h.close()
-	json.NewEncoder(answer).Encode(verdict{})
-	answer.Close()
+	go func() {
+		<-client.Lost()
+		sweep, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		client.Sweep(sweep)
+		os.Exit(exitInternal)
+	}()
+	h := &house{keeper: kept{client}}
+	if err := h.open(ctx, state); err != nil {
+		answer, _ := json.Marshal(refusalOf(err))
+		return errors.Join(err, client.Refuse(answer))
+	}
 	return h.serve(ctx)
 }
 
-func verdictOf(err error) verdict {
-	v := verdict{Error: err.Error(), Code: control.CodeInternal}
+func refusalOf(err error) refusal {
+	v := refusal{Error: err.Error(), Code: control.CodeInternal}
 	var running *control.ErrRunning
 	var load lang.Errors
 	switch {
@@ -164,32 +126,98 @@ func verdictOf(err error) verdict {
 
 // house is an engine process: the engine and all that it works with.
 type house struct {
-	place  control.Place
-	lock   *control.Lock
-	table  *bind.Table
-	engine *engine.Engine
-	self   api.Engine
+	keeper   kept
+	place    control.Place
+	lock     *control.Lock
+	listener net.Listener
+	table    *bind.Table
+	engine   *engine.Engine
+	self     api.Engine
 }
 
-func openHouse(ctx context.Context, o orders) (*house, error) {
-	p, err := loadFile(ctx, o.File, o.Params)
-	if err != nil {
-		return nil, err
+// What the house itself has kept.
+const (
+	keptLock   = "lock"
+	keptSocket = "socket"
+)
+
+// open makes the engine: anew, or with what another one has left.
+func (h *house) open(ctx context.Context, state *keeper.State) error {
+	var o orders
+	if err := json.NewDecoder(os.Stdin).Decode(&o); err != nil {
+		return fmt.Errorf("cannot read the orders: %w", err)
 	}
-	place, err := placeOf(p)
+	left := restored(state)
+	p, err := projectOf(ctx, o, left)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	lock, err := control.Acquire(place)
-	if err != nil {
-		return nil, err
+	if h.place, err = placeOf(p); err != nil {
+		return err
 	}
-	h := &house{place: place, lock: lock}
+	if err := h.enter(left); err != nil {
+		return err
+	}
 	if err := h.furnish(p, o); err != nil {
-		lock.Release()
-		return nil, err
+		return err
 	}
-	return h, nil
+	if len(left.Items) > 0 {
+		if err := h.engine.Restore(left); err != nil {
+			fmt.Fprintln(os.Stderr, "orrery:", err)
+		}
+	}
+	return nil
+}
+
+// projectOf evaluates the project, or takes the graph that was applied: the
+// files may have been edited since.
+func projectOf(ctx context.Context, o orders, left engine.Restored) (*lang.Project, error) {
+	item, ok := left.Items[engine.GraphKey]
+	if !ok {
+		return loadFile(ctx, o.File, o.Params)
+	}
+	g := new(graph.Graph)
+	if err := json.Unmarshal(item.Blob, g); err != nil {
+		return nil, fmt.Errorf("cannot read the applied graph: %w", err)
+	}
+	return &lang.Project{Graph: g, File: o.File, Root: filepath.Dir(o.File)}, nil
+}
+
+// enter takes the lock and the control socket, or takes them over, and has
+// them kept, so that no other engine comes in between and no client is refused.
+func (h *house) enter(left engine.Restored) error {
+	var err error
+	if item, ok := left.Items[keptLock]; ok && len(item.Files) == 1 {
+		h.lock, err = control.Adopt(h.place, item.Files[0])
+	} else {
+		h.lock, err = control.Acquire(h.place)
+	}
+	if err != nil {
+		return err
+	}
+	if item, ok := left.Items[keptSocket]; ok && len(item.Files) == 1 {
+		h.listener, err = h.lock.ListenOn(item.Files[0])
+		item.Files[0].Close()
+		return err
+	}
+	if h.listener, err = h.lock.Listen(); err != nil {
+		return err
+	}
+	for key, dup := range map[string]func() (*os.File, error){
+		keptLock:   h.lock.File,
+		keptSocket: func() (*os.File, error) { return control.Keep(h.listener) },
+	} {
+		f, err := dup()
+		if err != nil {
+			return err
+		}
+		err = h.keeper.client.Put(key, nil, f)
+		f.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // furnish makes the engine of a place that is ours.
@@ -207,29 +235,30 @@ func (h *house) furnish(p *lang.Project, o orders) error {
 	info := h.lock.Info()
 	h.self = api.Engine{PID: os.Getpid(), Version: version(), Started: info.Started, Project: h.place.Project, Root: h.place.Root}
 	h.engine = engine.New(engine.Options{
-		Graph: p.Graph, Table: h.table, Bind: rebind, Spawner: spawner{}, Clock: engine.SystemClock{},
-		Logs: store, MemoDir: filepath.Join(h.place.Dir, "values"), RunDir: filepath.Join(h.place.Run, "s"), Run: runID(), Jobs: o.Jobs,
+		Graph: p.Graph, Table: h.table, Bind: rebind, Spawner: h.keeper, Clock: engine.SystemClock{},
+		Keeper: h.keeper.client, Logs: store, MemoDir: filepath.Join(h.place.Dir, "values"),
+		RunDir: filepath.Join(h.place.Run, "s"), Run: h.keeper.client.Run(), Jobs: o.Jobs,
 	})
 	return nil
 }
 
 // serve answers clients until nothing is held and nothing runs.
 func (h *house) serve(ctx context.Context) error {
-	l, err := h.lock.Listen()
-	if err != nil {
+	sctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	served := make(chan error, 1)
+	go func() { served <- control.Serve(sctx, h.listener, &engine.Handler{Engine: h.engine, Self: h.self}) }()
+	if err := h.keeper.client.Serving(nil); err != nil {
 		return err
 	}
-	sctx, stop := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- control.Serve(sctx, l, &engine.Handler{Engine: h.engine, Self: h.self}) }()
 	h.engine.Run(ctx, idleGrace)
 	stop()
-	return <-served
-}
-
-func (h *house) close() {
+	err := <-served
 	h.table.Close()
-	h.lock.Release()
+	// Before the lock: whoever takes it next must find the keeper of this one gone.
+	h.keeper.client.Delete(keptSocket)
+	h.keeper.client.Delete(keptLock)
+	return errors.Join(err, h.lock.Release())
 }
 
 // runID names the processes of this engine in their environment.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"orrery/runtime/keeper"
 	"orrery/runtime/proc"
 )
 
@@ -61,6 +62,9 @@ func verbs() []verb {
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == proc.Verb {
 		os.Exit(proc.Shim(os.Args[2:]))
+	}
+	if len(os.Args) > 1 && os.Args[1] == keeper.Verb {
+		os.Exit(keeper.Main())
 	}
 	os.Exit(execute(os.Args[1:]))
 }

@@ -286,7 +286,7 @@ func (r *runner) bindings(ctx context.Context) (*bind.Binding, error) {
 
 func (r *runner) options(b *bind.Binding) engine.Options {
 	o := engine.Options{
-		Graph: r.project.Graph, Bind: func(*graph.Graph) *bind.Binding { return b }, Spawner: spawner{}, Clock: engine.SystemClock{},
+		Graph: r.project.Graph, Bind: func(*graph.Graph) *bind.Binding { return b }, Spawner: direct{}, Clock: engine.SystemClock{},
 		Run: runID(), Jobs: r.flags.jobs, KeepGoing: r.flags.keepGoing,
 		MemoDir: filepath.Join(r.place.Dir, "values"), External: r.external, Output: r.output, ExtraArgs: map[string][]string{},
 	}

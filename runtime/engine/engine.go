@@ -61,6 +61,8 @@ type Options struct {
 	Spawner Spawner
 	Clock   Clock
 
+	// Keeper keeps what must outlive this engine; nil: nothing does.
+	Keeper Keeper
 	// Logs captures the output of services and tasks; nil: see Output.
 	Logs *logs.Store
 	// Output gives the standard output and error of a task when Logs is nil
@@ -100,6 +102,7 @@ type Engine struct {
 	graph   *graph.Graph
 	digest  string // of graph
 	bind    *bind.Binding
+	keep    *keep // nil without a Keeper
 	nodes   []*node
 	byName  map[string]*node
 	dirty   []*node // to be considered before the loop sleeps
@@ -128,6 +131,10 @@ func New(o Options) *Engine {
 	for _, name := range o.External {
 		external[name] = true
 	}
+	if o.Keeper != nil {
+		e.keep = newKeep(o.Keeper, func(err error) { e.post(func() { e.say(err.Error()) }) })
+		e.keep.put(keptGraph, o.Graph, nil)
+	}
 	e.nodes = make([]*node, len(o.Graph.Nodes))
 	for i, def := range o.Graph.Nodes {
 		n := newNode(def, o.Graph)
@@ -142,6 +149,7 @@ func New(o Options) *Engine {
 // once when something was held before, after that time when nothing ever was.
 func (e *Engine) Run(ctx context.Context, idle time.Duration) {
 	defer close(e.ended)
+	defer e.keep.end()
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	e.work = work
@@ -188,6 +196,7 @@ func (e *Engine) settle() {
 		for _, n := range batch {
 			n.queued = false
 			e.consider(n)
+			e.save(n)
 		}
 	}
 	e.answer()

@@ -38,6 +38,17 @@ func (e *Engine) publish(n *node, from, text string) {
 	}
 }
 
+// say tells something of the engine itself.
+func (e *Engine) say(text string) {
+	l := &e.log
+	l.seq++
+	ev := api.Event{Seq: l.seq, Time: time.Now(), Text: text}
+	l.kept = append(l.kept, ev)
+	for _, tell := range l.subs {
+		tell(ev)
+	}
+}
+
 // Events calls tell for each kept event after since and then for each new one,
 // in order, until the returned function is called. tell is called by the loop
 // and must not block.

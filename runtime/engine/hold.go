@@ -9,7 +9,8 @@ import (
 
 // hold is what one client keeps up.
 type hold struct {
-	nodes map[string]bool // false: released, and perhaps still stopping
+	nodes  map[string]bool // false: released, and perhaps still stopping
+	orphan bool            // its client has not come back since the engine was replaced
 }
 
 // Hold has the engine bring up targets and what mode adds to them, under the
@@ -37,12 +38,16 @@ func (e *Engine) hold(holder string, names []string) error {
 	if err := e.prepare(fresh); err != nil {
 		return err
 	}
+	for _, name := range fresh {
+		e.savePorts(e.byName[name])
+	}
 	e.held = true
 	h := e.holds[holder]
 	if h == nil {
 		h = &hold{nodes: map[string]bool{}}
 		e.holds[holder] = h
 	}
+	h.orphan = false
 	e.failed = false
 	for _, name := range names {
 		n := e.byName[name]
@@ -53,6 +58,7 @@ func (e *Engine) hold(holder string, names []string) error {
 		e.revive(n)
 		e.touch(n)
 	}
+	e.saveHolds()
 	return nil
 }
 
@@ -109,6 +115,7 @@ func (e *Engine) release(holder string, names []string, now bool) (freed []strin
 			e.stopNow(n)
 		}
 	}
+	e.saveHolds()
 	return freed
 }
 
@@ -117,6 +124,7 @@ func (e *Engine) forget(holder string) error {
 	return e.call(func() {
 		e.release(holder, nil, false)
 		delete(e.holds, holder)
+		e.saveHolds()
 	})
 }
 

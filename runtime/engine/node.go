@@ -7,8 +7,8 @@ import (
 
 	"orrery/lang/graph"
 	"orrery/runtime/control/api"
-	"orrery/runtime/logs"
 	"orrery/runtime/machine"
+	"orrery/runtime/notify"
 )
 
 // The states that the engine adds to the phases of machine.
@@ -55,14 +55,15 @@ type service struct {
 	wanted    bool // EventStart was given, EventStop not since
 	instances map[int]*instance
 	timers    map[machine.Timer]func()
-	capture   *logs.Capture
-	notify    *notifier
+	out       *output
+	notify    *notify.Socket
 }
 
 // taskRun is the live state of a task.
 type taskRun struct {
-	cancel func() // not nil while it runs
-	done   bool   // has ended, whatever the result
+	cancel func()            // not nil while it runs
+	done   bool              // has ended, whatever the result
+	values map[string]string // that it wrote
 }
 
 func newNode(def *graph.Node, g *graph.Graph) *node {

@@ -46,7 +46,7 @@ func (e *Engine) jobOf(v view) (*task.Job, error) {
 	t, b, name := v.def.Task, v.bind, v.def.Name()
 	j := &task.Job{
 		Name: name, Root: b.Root(), Values: t.Values, Retries: t.Retries,
-		Marker: e.opt.Run + "/" + name, Interactive: t.Interactive && e.opt.Foreground == name,
+		Marker: e.passing(name), Interactive: t.Interactive && e.opt.Foreground == name,
 		Spawn: func(s *proc.Spec) (task.Process, error) { return e.opt.Spawner.Spawn(s) },
 	}
 	if t.Timeout != nil {

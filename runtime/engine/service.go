@@ -11,7 +11,6 @@ import (
 	"orrery/lang/graph"
 	"orrery/runtime/bind"
 	"orrery/runtime/control/api"
-	"orrery/runtime/logs"
 	"orrery/runtime/machine"
 	"orrery/runtime/probe"
 	"orrery/runtime/proc"
@@ -211,8 +210,9 @@ func (e *Engine) became(n *node, in *instance, a machine.Action) {
 func (e *Engine) rest(n *node) {
 	if n.holders == 0 {
 		e.opt.Table.Close(n.name())
-		n.closeCapture()
-		n.closeNotify()
+		e.keep.drop(keptPorts + n.name())
+		e.closeCapture(n)
+		e.closeNotify(n)
 	}
 	e.gone(n)
 }
@@ -271,15 +271,13 @@ func (e *Engine) killTree(n *node, in *instance) {
 		e.later(func() { e.step(n, machine.Event{Kind: machine.EventTreeGone, Instance: id}) })
 		return
 	}
-	p, id, capture := in.proc, in.id, n.svc.capture
+	p, id, capture := in.proc, in.id, n.svc.out.captured()
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		err := p.KillTree(ctx)
-		p.Wait()
-		p.Close()
+		err := killTree(p)
 		if capture != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			capture.Drain(ctx)
+			cancel()
 		}
 		e.post(func() {
 			if err != nil {
@@ -292,6 +290,15 @@ func (e *Engine) killTree(n *node, in *instance) {
 			e.step(n, machine.Event{Kind: machine.EventTreeGone, Instance: id})
 		})
 	}()
+}
+
+// killTree kills a process and all below it, and lets go of it.
+func killTree(p Process) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	err := p.KillTree(ctx)
+	p.Wait()
+	return errors.Join(err, p.Close())
 }
 
 // later has f called by the loop, from within the loop.
@@ -345,12 +352,12 @@ func (e *Engine) startProbe(n *node, in *instance, a machine.Action) {
 
 // runHelper runs a stop or reload command beside the service.
 func (e *Engine) runHelper(n *node, in *instance, c graph.Command, what string) {
-	pid, capture, v := 0, n.svc.capture, e.view(n)
+	pid, out, v := 0, n.svc.out, e.view(n)
 	if in != nil {
 		pid = in.pid
 	}
 	go func() {
-		if err := e.helper(v, c, capture, pid); err != nil {
+		if err := e.helper(v, c, out, pid); err != nil {
 			e.post(func() { e.publish(n, n.show.State, fmt.Sprintf("%s: %v", what, err)) })
 		}
 	}()
@@ -358,7 +365,7 @@ func (e *Engine) runHelper(n *node, in *instance, c graph.Command, what string) 
 
 // helper runs a command in the folder, environment and user of a service, with
 // its pid in MAINPID. It runs outside of the loop.
-func (e *Engine) helper(v view, c graph.Command, out *logs.Capture, pid int) error {
+func (e *Engine) helper(v view, c graph.Command, out *output, pid int) error {
 	b, name := v.bind, v.def.Name()
 	timeout := max(time.Duration(v.def.Service.Stop.Timeout), time.Second)
 	cmd, err := b.Cmd(&c, name)
@@ -370,7 +377,7 @@ func (e *Engine) helper(v view, c graph.Command, out *logs.Capture, pid int) err
 		return err
 	}
 	spec := &proc.Spec{
-		Name: name, Argv: cmd.Argv, Marker: e.opt.Run + "/" + name + "#helper",
+		Name: name, Argv: cmd.Argv, Marker: e.passing(name),
 		Env: append(append(bind.Environ(vars), cmd.Env...), fmt.Sprintf("MAINPID=%d", pid)),
 	}
 	if spec.Dir, err = b.Dir(name); err != nil {
@@ -378,7 +385,7 @@ func (e *Engine) helper(v view, c graph.Command, out *logs.Capture, pid int) err
 	}
 	spec.User, spec.Group = b.User(name)
 	if out != nil {
-		spec.Stdout, spec.Stderr = out.Stdout(), out.Stderr()
+		spec.Stdout, spec.Stderr = out.stdout, out.stderr
 	}
 	p, err := e.opt.Spawner.Spawn(spec)
 	if err != nil {
@@ -412,8 +419,8 @@ func (e *Engine) view(n *node) view { return view{n.def, e.bind} }
 const noteMark = "note"
 
 func (n *node) mark(kind, text string) {
-	if n.svc != nil && n.svc.capture != nil && strings.TrimSpace(text) != "" {
-		c := n.svc.capture
+	if n.svc != nil && n.svc.out != nil && strings.TrimSpace(text) != "" {
+		c := n.svc.out.capture
 		go c.Mark(kind, text)
 	}
 }

@@ -35,11 +35,6 @@ func (l *launch) close() {
 	}
 }
 
-// notifier is the notify socket of one service.
-type notifier struct {
-	socket *notify.Socket
-}
-
 // prepare gives services that are about to run their ports, sockets and
 // directories; those of a service that a task templates come after that task.
 func (e *Engine) prepare(names []string) error {
@@ -82,7 +77,10 @@ func (e *Engine) spawn(n *node, id int) {
 	}
 	in.launch.spec = spec
 	v := e.view(n)
+	e.save(n) // first: a successor must know whom the process belongs to
+	kept := e.keep.flushed()
 	go func() {
+		<-kept
 		p, err := e.launchOf(v, spec)
 		if spec.ReadyFile != nil {
 			spec.ReadyFile.Close()
@@ -117,15 +115,15 @@ func (e *Engine) specOf(n *node, in *instance) (*proc.Spec, error) {
 	if err := e.openCapture(n); err != nil {
 		return nil, err
 	}
-	if n.svc.capture != nil {
-		spec.Stdout, spec.Stderr = n.svc.capture.Stdout(), n.svc.capture.Stderr()
+	if o := n.svc.out; o != nil {
+		spec.Stdout, spec.Stderr = o.stdout, o.stderr
 		in.launch.cursor = e.cursor(name)
 	}
 	if wantsNotify(s) {
 		if err := e.openNotify(n); err != nil {
 			return nil, err
 		}
-		spec.Notify = n.svc.notify.socket.Path()
+		spec.Notify = n.svc.notify.Path()
 	}
 	if s.Ready != nil && s.Ready.Kind == "fd" {
 		r, w, err := notify.ReadyPipe()
@@ -182,8 +180,8 @@ func (e *Engine) spawned(n *node, in *instance, p Process, err error) {
 		return
 	}
 	in.proc, in.pid = p, p.Pid()
-	if n.svc.capture != nil {
-		c, text := n.svc.capture, fmt.Sprintf("started pid %d", in.pid)
+	if n.svc.out != nil {
+		c, text := n.svc.out.capture, fmt.Sprintf("started pid %d", in.pid)
 		go c.Mark("started", text)
 	}
 	e.step(n, machine.Event{Kind: machine.EventSpawned, Instance: in.id})
@@ -218,7 +216,7 @@ func (e *Engine) exited(n *node, in *instance, v view, exit proc.Exit) {
 	defer cancel()
 	var capture *logs.Capture
 	var ready bool
-	if e.call(func() { capture, ready = n.svc.capture, n.conds&isProbed != 0 }) != nil {
+	if e.call(func() { capture, ready = n.svc.out.captured(), n.conds&isProbed != 0 }) != nil {
 		return
 	}
 	if capture != nil {
@@ -266,26 +264,69 @@ func (e *Engine) cursor(name string) logs.Cursor {
 	return c
 }
 
-func (e *Engine) openCapture(n *node) error {
-	if n.svc.capture != nil || e.opt.Logs == nil {
-		return nil
-	}
-	l := n.def.Service.Log
-	keep := l.Keep
-	if keep == 0 {
-		keep = -1
-	}
-	c, err := e.opt.Logs.Capture(n.name(), logs.Options{MaxSize: int64(l.MaxSize), Keep: keep})
-	n.svc.capture = c
-	return err
+// output is where a service writes: the capture, and the ends that its
+// processes are given, which stay open between them.
+type output struct {
+	capture        *logs.Capture
+	stdout, stderr *os.File
+	adopted        bool // the ends are ours to close, not the capture's
 }
 
-func (n *node) closeCapture() {
-	if n.svc.capture != nil {
-		c := n.svc.capture
-		n.svc.capture = nil
-		go c.Close()
+// captured is the capture, or nil.
+func (o *output) captured() *logs.Capture {
+	if o == nil {
+		return nil
 	}
+	return o.capture
+}
+
+// logOptions are what a service says of its log.
+func logOptions(s *graph.Service) logs.Options {
+	o := logs.Options{MaxSize: int64(s.Log.MaxSize), Keep: s.Log.Keep}
+	if o.Keep == 0 {
+		o.Keep = -1
+	}
+	return o
+}
+
+func (e *Engine) openCapture(n *node) error {
+	if n.svc.out != nil || e.opt.Logs == nil {
+		return nil
+	}
+	c, err := e.opt.Logs.Capture(n.name(), logOptions(n.def.Service))
+	if err != nil {
+		return err
+	}
+	n.svc.out = &output{capture: c, stdout: c.Stdout(), stderr: c.Stderr()}
+	e.keep.put(keptLog+n.name(), nil, nil, append(c.ReadEnds(), c.Stdout(), c.Stderr())...)
+	return nil
+}
+
+// adoptOutput goes on with the pipes of an engine before us.
+func adoptOutput(store *logs.Store, n *node, files []*os.File) (*output, error) {
+	o := logOptions(n.def.Service)
+	o.Ends = files[:2]
+	c, err := store.Capture(n.name(), o)
+	if err != nil {
+		return nil, err
+	}
+	return &output{capture: c, stdout: files[2], stderr: files[3], adopted: true}, nil
+}
+
+func (e *Engine) closeCapture(n *node) {
+	o := n.svc.out
+	if o == nil {
+		return
+	}
+	n.svc.out = nil
+	e.keep.drop(keptLog + n.name())
+	go func() {
+		o.capture.Close()
+		if o.adopted {
+			o.stdout.Close()
+			o.stderr.Close()
+		}
+	}()
 }
 
 // wantsNotify reports whether a service is given NOTIFY_SOCKET.
@@ -309,18 +350,26 @@ func (e *Engine) openNotify(n *node) error {
 	if err != nil {
 		return fmt.Errorf("cannot open the notify socket: %w", err)
 	}
-	n.svc.notify = &notifier{socket: s}
+	e.serveNotify(n, s)
+	if f, err := s.File(); err == nil {
+		e.keep.put(keptNotify+n.name(), path, func() { f.Close() }, f)
+	}
+	return nil
+}
+
+func (e *Engine) serveNotify(n *node, s *notify.Socket) {
+	n.svc.notify = s
 	go s.Serve(func(m notify.Message) {
 		defer m.Close()
 		e.call(func() { e.told(n, m) })
 	})
-	return nil
 }
 
-func (n *node) closeNotify() {
+func (e *Engine) closeNotify(n *node) {
 	if n.svc.notify != nil {
-		n.svc.notify.socket.Close()
+		n.svc.notify.Close()
 		n.svc.notify = nil
+		e.keep.drop(keptNotify + n.name())
 	}
 }
 
@@ -355,6 +404,11 @@ func limitsOf(s *graph.Service) proc.Limits {
 	}
 	l.Nice, l.OOMScoreAdj = d.Nice, d.OOMScoreAdj
 	return l
+}
+
+// passing names the processes of a task or helper, each time anew.
+func (e *Engine) passing(name string) string {
+	return fmt.Sprintf("%s/%s#t%d", e.opt.Run, name, e.opt.Clock.Now())
 }
 
 // marker names the processes of one instance in their environment.

@@ -102,7 +102,7 @@ func (e *Engine) finishTask(n *node, r task.Result) {
 	default:
 		e.failed = true
 	}
-	if on&isSucceeded != 0 && len(r.Values) > 0 {
+	if n.task.values = r.Values; on&isSucceeded != 0 && len(r.Values) > 0 {
 		e.bind.SetValues(n.name(), r.Values)
 	}
 	e.become(n, state, r.Reason)
