@@ -85,6 +85,11 @@ func underline(line string, col, end int) (src, caret string) {
 	if end > col {
 		n = min(end-col, max(1, len([]rune(src))-at))
 	}
+	const wide = 160
+	if runes := []rune(src); len(runes) > wide {
+		from := min(max(0, at-wide/2), len(runes)-wide)
+		src, at, n = string(runes[from:from+wide]), at-from, min(n, wide)
+	}
 	return strings.TrimRight(src, " \t\r"), strings.Repeat(" ", at) + strings.Repeat("^", n)
 }
 

@@ -357,3 +357,60 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+// TestParams: values from outside take the default's type; --set wins.
+func TestParams(t *testing.T) {
+	file := write(t, map[string]string{"services.star": `
+n, on, s, l = param("n", 1), param("on", False), param("my-s", "a"), param("l", ["x"])
+print("n is", n)
+service("a", command = ["x", str(n + 1), str(on), s, ",".join(l)])
+`})
+	var printed []string
+	opt := Options{
+		File: file, Params: map[string]string{"n": "41"},
+		Print: func(pos graph.Pos, msg string) { printed = append(printed, pos.String()+": "+msg) },
+		Getenv: func(name string) (string, bool) {
+			v, ok := map[string]string{"ORRERY_PARAM_N": "7", "ORRERY_PARAM_ON": "yes", "ORRERY_PARAM_MY_S": "⟦b", "ORRERY_PARAM_L": "p, q"}[name]
+			return v, ok
+		},
+	}
+	p, err := Load(context.Background(), opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := argv(p, "a"); got != "x|42|True|⟦⟦⟧b|p,q" {
+		t.Errorf("got %s", got)
+	}
+	if len(printed) != 1 || printed[0] != "services.star:3:6: n is 41" {
+		t.Errorf("got %q", printed)
+	}
+	for set, want := range map[string]string{"n=x": "n: --set: got \"x\", want an int", "nn=1": "--set nn: there is no such parameter", "on=maybe": "want true or false"} {
+		name, value, _ := strings.Cut(set, "=")
+		opt.Params = map[string]string{name: value}
+		if _, err := Load(context.Background(), opt); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", set, err, want)
+		}
+	}
+}
+
+// TestReads: files() and read() are inputs of the evaluation.
+func TestReads(t *testing.T) {
+	file := write(t, map[string]string{"services.star": `
+names = files(glob(["data/*.txt"], exclude = ["data/b*"]))
+service("a", command = ["x"] + names + [read("data/a.txt")])
+`, "data/a.txt": "A", "data/b.txt": "B", "data/c.txt": "C"})
+	p, err := Load(context.Background(), Options{File: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := argv(p, "a"); got != "x|data/a.txt|data/c.txt|A" {
+		t.Errorf("got %s", got)
+	}
+	var kinds []string
+	for _, f := range p.Files {
+		kinds = append(kinds, f.Kind)
+	}
+	if got := strings.Join(kinds, " "); got != "source pattern read" {
+		t.Errorf("got %s", got)
+	}
+}

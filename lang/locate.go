@@ -1,6 +1,8 @@
 package lang
 
 import (
+	"unicode"
+
 	"go.starlark.net/syntax"
 )
 
@@ -15,6 +17,7 @@ func (ms *modules) point(d *Diagnostic, field string) bool {
 	defer func() { d.Source = m.line(d.Line) }()
 	call := m.call(d.Line, d.Col)
 	if call == nil {
+		m.attribute(d)
 		return false
 	}
 	span := func(n syntax.Node) {
@@ -36,6 +39,19 @@ func (ms *modules) point(d *Diagnostic, field string) bool {
 	}
 	span(call.Fn)
 	return false
+}
+
+// attribute stretches a place that is the dot of x.name over the name.
+func (m *module) attribute(d *Diagnostic) {
+	line := []rune(m.line(d.Line))
+	if d.Col < 1 || d.Col > len(line) || line[d.Col-1] != '.' {
+		return
+	}
+	end := d.Col
+	for end < len(line) && (line[end] == '_' || unicode.IsLetter(line[end]) || unicode.IsDigit(line[end])) {
+		end++
+	}
+	d.EndCol = end + 1
 }
 
 // call returns the call whose opening bracket is at line:col.

@@ -67,7 +67,7 @@ test_bad
   shop_test.star:31:5: told you
 test_snap
 test_ends
-  shop_test.star:37:5: t.plan: service "db": unknown argument "nope"; it takes `
+  shop_test.star:37:5: t.plan: service "db": unknown argument "nope"; `
 	if !strings.HasPrefix(got, want) || !strings.Contains(got, "\n\n  broken_test.star:1:1: cannot call service() while a library loads") {
 		t.Errorf("got:\n%s\nwant:\n%s...", got, want)
 	}

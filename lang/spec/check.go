@@ -180,6 +180,9 @@ func (c *checker) unknown(r *Record, name string) {
 		names = append(names, f.Name)
 	}
 	hint := "it takes " + strings.Join(names, ", ")
+	if len(names) > 12 {
+		hint = "orrery help " + r.Builtin + " lists what it takes"
+	}
 	if s := graph.Suggest(name, names); s != "" {
 		hint = fmt.Sprintf("did you mean %q?", s)
 	}
