@@ -52,11 +52,11 @@ With --json it prints one object, with -w --json one object a line at each chang
 			}
 			defer client.Close()
 			if watch {
-				return a.watchStatus(ctx, client, args)
+				return ending(a.watchStatus(ctx, client, args), place)
 			}
 			st, err := statusOf(ctx, client, args)
 			if err != nil {
-				return err
+				return ending(err, place)
 			}
 			if a.json {
 				return a.printJSON(st)
@@ -66,6 +66,15 @@ With --json it prints one object, with -w --json one object a line at each chang
 	}
 	c.Flags().BoolVarP(&watch, "watch", "w", false, "go on, at each change")
 	return c
+}
+
+// ending takes an engine that is about to end for none.
+func ending(err error, place control.Place) error {
+	var wire *control.Error
+	if errors.As(err, &wire) && wire.Code == control.CodeCancelled {
+		return &control.ErrNoEngine{Socket: place.Socket}
+	}
+	return err
 }
 
 // statusTable is a row a node. Columns that say nothing are left out.
