@@ -237,7 +237,7 @@ func (h *house) furnish(p *lang.Project, o orders) error {
 	h.engine = engine.New(engine.Options{
 		Graph: p.Graph, Table: h.table, Bind: rebind, Spawner: h.keeper, Clock: engine.SystemClock{},
 		Keeper: h.keeper.client, Logs: store, MemoDir: filepath.Join(h.place.Dir, "values"),
-		RunDir: filepath.Join(h.place.Run, "s"), Run: h.keeper.client.Run(), Jobs: o.Jobs,
+		RunDir: filepath.Join(h.place.Run, "s"), Run: h.keeper.client.Run(), Jobs: o.Jobs, KeepGoing: true,
 	})
 	return nil
 }

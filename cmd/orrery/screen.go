@@ -67,20 +67,31 @@ func (s *screen) own(mark, color, node, text string) {
 	fmt.Fprintf(os.Stderr, "%s %s %s\n", s.app.paint(color, mark), s.name(node), text)
 }
 
-// follow shows what the nodes print from now on, until ctx ends.
-func (s *screen) follow(ctx context.Context, store *logs.Store, names []string) (done <-chan struct{}) {
+// follow shows what the nodes print from now on, until the returned function is
+// called, which first shows what is there by then.
+func (s *screen) follow(store *logs.Store, names []string) (finish func()) {
+	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
+	at, since := logs.Cursor{}, time.Now()
+	show := func(l logs.Line) bool {
+		at.Advance(l)
+		s.line(l)
+		return true
+	}
 	go func() {
 		defer close(ended)
-		err := store.Read(ctx, logs.Query{Nodes: names, Follow: true, Tail: -1}, func(l logs.Line) bool {
-			s.line(l)
-			return true
-		})
-		if err != nil && ctx.Err() == nil {
+		if err := store.Read(ctx, logs.Query{Nodes: names, Follow: true, Tail: -1}, show); err != nil && ctx.Err() == nil {
 			s.app.say("cannot read the logs: %v", err)
 		}
 	}()
-	return ended
+	return func() {
+		cancel()
+		<-ended
+		// What it had not come to yet; in streams it had not begun, what is new.
+		if err := store.Read(context.Background(), logs.Query{Nodes: names, Since: since, From: at}, show); err != nil {
+			s.app.say("cannot read the logs: %v", err)
+		}
+	}
 }
 
 // event shows a change of state.

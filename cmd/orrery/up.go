@@ -159,6 +159,8 @@ type session struct {
 	client *control.Client
 	screen *screen
 	store  *logs.Store
+	place  control.Place
+	hold   api.Hold
 	names  []string
 	ready  bool
 }
@@ -175,36 +177,74 @@ func (a *app) upForeground(ctx context.Context, p *lang.Project, place control.P
 	if s.store, err = logs.Open(place.Logs); err != nil {
 		return err
 	}
-	fctx, unfollow := context.WithCancel(ctx)
-	defer unfollow()
-	var followed <-chan struct{}
 	if f.ui != "none" {
-		followed = s.screen.follow(fctx, s.store, need)
+		defer s.screen.follow(s.store, need)()
 	}
 	c, started, err := a.connectOrStart(ctx, p, place, f.strictPorts(), f.jobs)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
-	s.client = c
 	if !started {
 		a.say("joined the engine that runs already (pid %d)", c.PID())
 	}
+	s.place, s.hold = place, api.Hold{Targets: names, Mode: f.mode(), Client: runID(), Digest: p.Graph.Digest()}
+	for {
+		err = s.attach(ctx, c, sigs)
+		if !errors.Is(err, errLost) {
+			break
+		}
+		if c, err = redial(ctx, place); err != nil {
+			break
+		}
+		a.say("the engine was replaced (pid %d); nothing was stopped", c.PID())
+	}
+	return err
+}
+
+// errLost says that the connection to the engine broke.
+var errLost = errors.New("the engine has ended; see .orrery/engine.log")
+
+// redial waits for the engine that follows a killed one.
+func redial(ctx context.Context, place control.Place) (*control.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	for {
+		c, err := control.Dial(ctx, place)
+		if err == nil {
+			return c, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errLost
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// attach holds the targets over one connection until it ends, or all does.
+func (s *session) attach(ctx context.Context, c *control.Client, sigs <-chan os.Signal) error {
+	defer c.Close()
+	s.client = c
 	before, err := statusOf(ctx, c, nil)
 	if err != nil {
-		return err
+		return s.lost(err)
 	}
-	if s.names, err = hold(ctx, c, api.Hold{Targets: names, Mode: f.mode(), Digest: p.Graph.Digest()}); err != nil {
-		return err
+	if s.names, err = hold(ctx, c, s.hold); err != nil {
+		return s.lost(err)
 	}
 	ectx, unwatch := context.WithCancel(ctx)
 	watched := s.watch(ectx, before.Seq)
 	err = s.run(ctx, sigs)
 	unwatch()
 	<-watched
-	unfollow()
-	if followed != nil {
-		<-followed
+	return err
+}
+
+// lost is errLost for an error that says so.
+func (s *session) lost(err error) error {
+	var none *control.ErrNoEngine
+	if errors.As(err, &none) {
+		return errLost
 	}
 	return err
 }
@@ -238,28 +278,45 @@ func (s *session) run(ctx context.Context, sigs <-chan os.Signal) error {
 	settled := make(chan error, 1)
 	go func() { settled <- s.client.Call(ctx, api.MethodWait, api.Wait{Targets: s.names}, nil) }()
 	over := make(chan error, 1)
+	go func() { over <- s.gone(ctx) }()
 	for {
 		select {
 		case err := <-settled:
+			if errors.Is(s.lost(err), errLost) {
+				return errLost
+			}
 			if err != nil {
 				return s.failed(ctx, sigs, err)
 			}
+			shown := s.ready
 			s.ready = true
+			if shown {
+				continue
+			}
 			if st, err := statusOf(ctx, s.client, s.names); err == nil {
 				s.screen.summary(st)
 			}
-			go func() { over <- s.client.Call(ctx, api.MethodGone, api.Names{Names: s.names}, nil) }()
-		case <-over:
-			if s.client.Done() != nil {
-				s.app.say("nothing runs any more")
+		case err := <-over:
+			if errors.Is(s.lost(err), errLost) {
+				return errLost
 			}
+			s.app.say("nothing runs any more")
 			return s.outcome(ctx)
 		case sig := <-sigs:
 			return s.interrupted(ctx, sigs, sig)
 		case <-s.client.Done():
-			return fmt.Errorf("the engine has ended; see .orrery/engine.log")
+			return errLost
 		}
 	}
+}
+
+// gone returns when all has settled and nothing of it runs any more.
+func (s *session) gone(ctx context.Context) error {
+	if err := s.client.Call(ctx, api.MethodWait, api.Wait{Targets: s.names}, nil); err != nil {
+		<-s.client.Done() // reported by whoever waits for it
+		return err
+	}
+	return s.client.Call(ctx, api.MethodGone, api.Names{Names: s.names}, nil)
 }
 
 // outcome is how a session ends whose nodes have all ended by themselves.
@@ -303,7 +360,7 @@ const echo = 250 * time.Millisecond
 func (s *session) letGo(ctx context.Context, sigs <-chan os.Signal) error {
 	began := time.Now()
 	done := make(chan error, 2)
-	go func() { done <- s.client.Call(ctx, api.MethodRelease, api.Release{}, nil) }()
+	go func() { done <- s.client.Call(ctx, api.MethodRelease, api.Release{Client: s.hold.Client}, nil) }()
 	for {
 		select {
 		case err := <-done:
@@ -317,7 +374,9 @@ func (s *session) letGo(ctx context.Context, sigs <-chan os.Signal) error {
 				continue
 			}
 			s.app.say("killing what is left")
-			go func() { done <- s.client.Call(ctx, api.MethodRelease, api.Release{Now: true}, nil) }()
+			go func() {
+				done <- s.client.Call(ctx, api.MethodRelease, api.Release{Client: s.hold.Client, Now: true}, nil)
+			}()
 			<-done
 			return exitError{exitSignal + int(sig.(syscall.Signal))}
 		}
@@ -327,6 +386,9 @@ func (s *session) letGo(ctx context.Context, sigs <-chan os.Signal) error {
 // interrupted is the first signal: a clean stop, with 0 when all was ready.
 func (s *session) interrupted(ctx context.Context, sigs <-chan os.Signal, sig os.Signal) error {
 	s.app.say("stopping (again to kill)")
+	if !s.ready { // the news may be on its way
+		s.ready = s.client.Call(ctx, api.MethodWait, api.Wait{Targets: s.names, TimeoutMS: 1}, nil) == nil
+	}
 	if err := s.letGo(ctx, sigs); err != nil {
 		return err
 	}

@@ -11,7 +11,6 @@ import (
 	"orrery/runtime/bind"
 	"orrery/runtime/control"
 	"orrery/runtime/control/api"
-	"orrery/runtime/machine"
 )
 
 // detached is the holder of what outlives its client.
@@ -65,7 +64,7 @@ func (h *Handler) call(ctx context.Context, conn *control.Conn, method string, p
 		if err := control.Decode(params, &p); err != nil {
 			return nil, err
 		}
-		if err := h.Engine.Act(method, p.Names, p.Only); err != nil {
+		if err := h.Engine.Act(ctx, method, p.Names, p.Only); err != nil {
 			return nil, err
 		}
 		return h.status(p.Names)
@@ -92,7 +91,13 @@ func wireError(err error) error {
 	return err
 }
 
-func holderOf(conn *control.Conn) string { return fmt.Sprintf("client %d", conn.ID()) }
+// holderOf is the name under which a client holds: its own, or its connection's.
+func holderOf(conn *control.Conn, client string) string {
+	if client != "" {
+		return "client " + client
+	}
+	return fmt.Sprintf("connection %d", conn.ID())
+}
 
 func (h *Handler) status(names []string) (any, error) {
 	s, err := h.Engine.Status(names)
@@ -111,8 +116,7 @@ func (h *Handler) hold(conn *control.Conn, params json.RawMessage) (any, error) 
 	}
 	holder := detached
 	if !p.Detach {
-		holder = holderOf(conn)
-		context.AfterFunc(closing(conn), func() { h.Engine.forget(holder) })
+		holder = holderOf(conn, p.Client)
 	}
 	if err := h.Engine.agree(p.Digest); err != nil {
 		return nil, err
@@ -120,6 +124,13 @@ func (h *Handler) hold(conn *control.Conn, params json.RawMessage) (any, error) 
 	names, err := h.Engine.Hold(holder, p.Targets, mode)
 	if err != nil {
 		return nil, err
+	}
+	if !p.Detach {
+		h.Engine.attach(holder)
+		go func() {
+			<-conn.Closed()
+			h.Engine.detach(holder)
+		}()
 	}
 	return api.Hold{Targets: names, Mode: p.Mode, Detach: p.Detach, Digest: p.Digest}, nil
 }
@@ -140,22 +151,12 @@ func (e *Engine) agree(digest string) error {
 	}
 }
 
-// closing is a context that ends with the connection.
-func closing(conn *control.Conn) context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		<-conn.Closed()
-		cancel()
-	}()
-	return ctx
-}
-
 func (h *Handler) release(ctx context.Context, conn *control.Conn, params json.RawMessage) error {
 	var p api.Release
 	if err := control.Decode(params, &p); err != nil {
 		return err
 	}
-	freed, err := h.Engine.Release(holderOf(conn), p.Names, p.Now)
+	freed, err := h.Engine.Release(holderOf(conn, p.Client), p.Names, p.Now)
 	if err == nil {
 		err = h.Engine.Gone(ctx, freed)
 	}
@@ -269,45 +270,6 @@ func (h *Handler) events(ctx context.Context, params json.RawMessage, emit func(
 	case <-h.Engine.ended:
 		return nil
 	}
-}
-
-// Act starts, stops, restarts or reloads nodes by hand. Starting adds to what
-// is held for good; stopping ends the service also for those who hold it.
-func (e *Engine) Act(verb string, targets []string, only bool) error {
-	if verb == "start" {
-		mode := graph.SelectNeeds
-		if only {
-			mode = graph.SelectOnly
-		}
-		_, err := e.Hold(detached, targets, mode)
-		return err
-	}
-	var failed error
-	err := e.call(func() {
-		nodes, err := e.named(targets)
-		failed = err
-		for _, n := range nodes {
-			if err := e.actOn(n, verb); err != nil && failed == nil {
-				failed = err
-			}
-		}
-	})
-	return errors.Join(err, failed)
-}
-
-func (e *Engine) actOn(n *node, verb string) error {
-	if n.svc == nil {
-		return &control.Error{Code: control.CodeBadRequest, Message: fmt.Sprintf("%s is a task: cannot %s it", n.name(), verb), Hint: "orrery run " + n.name()}
-	}
-	kind := map[string]machine.EventKind{"stop": machine.EventStop, "restart": machine.EventRestart, "reload": machine.EventReload}[verb]
-	if verb == "reload" && n.def.Service.Reload == nil {
-		return &control.Error{Code: control.CodeFailed, Message: n.name() + " is not reloadable", Hint: "declare reload = \"HUP\" or a command, or use orrery restart"}
-	}
-	if verb == "restart" && n.holders == 0 {
-		return &control.Error{Code: control.CodeFailed, Message: n.name() + " is not up", Hint: "orrery start " + n.name()}
-	}
-	e.step(n, machine.Event{Kind: kind, Text: "by hand"})
-	return nil
 }
 
 func (h *Handler) bindings(names []string) (any, error) {

@@ -9,8 +9,8 @@ import (
 
 // hold is what one client keeps up.
 type hold struct {
-	nodes  map[string]bool // false: released, and perhaps still stopping
-	orphan bool            // its client has not come back since the engine was replaced
+	nodes map[string]bool // false: released, and perhaps still stopping
+	conns int             // connections that its client has
 }
 
 // Hold has the engine bring up targets and what mode adds to them, under the
@@ -29,6 +29,7 @@ func (e *Engine) Hold(holder string, targets []string, mode graph.Selection) ([]
 }
 
 func (e *Engine) hold(holder string, names []string) error {
+	e.held = true // also if it fails: then there is nothing to stay for
 	var fresh []string
 	for _, name := range names {
 		if n := e.byName[name]; n.svc != nil && n.holders == 0 && !n.live() && !n.external {
@@ -41,13 +42,11 @@ func (e *Engine) hold(holder string, names []string) error {
 	for _, name := range fresh {
 		e.savePorts(e.byName[name])
 	}
-	e.held = true
 	h := e.holds[holder]
 	if h == nil {
 		h = &hold{nodes: map[string]bool{}}
 		e.holds[holder] = h
 	}
-	h.orphan = false
 	e.failed = false
 	for _, name := range names {
 		n := e.byName[name]
@@ -119,13 +118,32 @@ func (e *Engine) release(holder string, names []string, now bool) (freed []strin
 	return freed
 }
 
-// forget drops a holder whose client has gone.
-func (e *Engine) forget(holder string) error {
-	return e.call(func() {
+// attach says that a holder has one more connection, detach that it has one
+// less: with the last one all that it holds is released.
+func (e *Engine) attach(holder string) {
+	e.call(func() {
+		if h := e.holds[holder]; h != nil {
+			h.conns++
+		}
+	})
+}
+
+func (e *Engine) detach(holder string) {
+	e.call(func() {
+		if h := e.holds[holder]; h != nil {
+			h.conns--
+			e.abandon(holder)
+		}
+	})
+}
+
+// abandon drops a holder that has no connection.
+func (e *Engine) abandon(holder string) {
+	if h := e.holds[holder]; h != nil && h.conns <= 0 {
 		e.release(holder, nil, false)
 		delete(e.holds, holder)
 		e.saveHolds()
-	})
+	}
 }
 
 // releaseAll ends every hold.

@@ -274,16 +274,7 @@ func (e *Engine) restoreHolds(r Restored) {
 		e.holds[name] = h
 		e.held = true
 		if name != detached {
-			h.orphan = true
-			e.opt.Clock.AfterFunc(reattach, func() {
-				e.post(func() {
-					if h := e.holds[name]; h != nil && h.orphan {
-						e.release(name, nil, false)
-						delete(e.holds, name)
-						e.saveHolds()
-					}
-				})
-			})
+			e.opt.Clock.AfterFunc(reattach, func() { e.post(func() { e.abandon(name) }) })
 		}
 	}
 }

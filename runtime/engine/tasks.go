@@ -12,7 +12,7 @@ import (
 
 // startTask runs a task elsewhere, when there is room for it.
 func (e *Engine) startTask(n *node) {
-	if e.failed && !e.opt.KeepGoing {
+	if e.failed && !e.opt.KeepGoing && !e.follows(n) {
 		n.task.done = true
 		n.show.Reason = "not started: another task has failed"
 		e.become(n, stateCancelled, n.show.Reason)
@@ -43,6 +43,17 @@ func (e *Engine) startTask(n *node) {
 		cancel()
 		e.post(func() { e.finishTask(n, r) })
 	}()
+}
+
+// follows reports whether a task waits for the end of another, however it
+// ends, so that a failure is no reason not to start it.
+func (e *Engine) follows(n *node) bool {
+	for _, edge := range n.out {
+		if edge.Cond == graph.Completed && e.byName[edge.To].bad() {
+			return true
+		}
+	}
+	return false
 }
 
 // full says what a task waits for that could start otherwise; "" if there is

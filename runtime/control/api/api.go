@@ -57,6 +57,9 @@ type Hold struct {
 	Mode string `json:"mode,omitempty"`
 	// Detach makes the hold outlive the connection: only down ends it.
 	Detach bool `json:"detach,omitempty"`
+	// Client is a name of the client's choice, the same in each of its connections: an engine that replaced a killed one waits
+	// some seconds for it to come back before it releases what the client held. Empty: the connection stands for the client.
+	Client string `json:"client,omitempty"`
 	// Digest is of the graph that the client evaluated; one that differs from the engine's is a conflict. Empty: any.
 	Digest string `json:"digest,omitempty"`
 }
@@ -74,6 +77,8 @@ func (h *Hold) Check() error {
 type Release struct {
 	// Names are those of nodes; none stand for all that the connection holds.
 	Names []string `json:"names,omitempty"`
+	// Client is that of the Hold.
+	Client string `json:"client,omitempty"`
 	// Now kills at once instead of waiting for each node's grace. It also hastens a release that is under way.
 	Now bool `json:"now,omitempty"`
 }

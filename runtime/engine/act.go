@@ -1,0 +1,84 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"orrery/lang/graph"
+	"orrery/runtime/control"
+	"orrery/runtime/machine"
+)
+
+// Act starts, stops, restarts or reloads nodes by hand, and returns when that
+// is done: what was started is ready, what was stopped is down. Starting adds to
+// what is held for good; stopping ends a service also for those who hold it.
+func (e *Engine) Act(ctx context.Context, verb string, targets []string, only bool) error {
+	if verb == "start" {
+		mode := graph.SelectNeeds
+		if only {
+			mode = graph.SelectOnly
+		}
+		names, err := e.Hold(detached, targets, mode)
+		if err != nil {
+			return err
+		}
+		return e.settleOrFail(ctx, names)
+	}
+	var failed error
+	var names []string
+	before := map[string]int{} // instances made so far
+	err := e.call(func() {
+		nodes, err := e.named(targets)
+		failed = err
+		for _, n := range nodes {
+			if n.svc != nil {
+				before[n.name()] = n.svc.state.Spawned
+			}
+			if err := e.actOn(n, verb); err != nil && failed == nil {
+				failed = err
+			}
+			names = append(names, n.name())
+		}
+	})
+	if err := errors.Join(err, failed); err != nil {
+		return err
+	}
+	switch verb {
+	case "stop":
+		return e.wait(ctx, names, func(n *node) bool { return len(n.svc.instances) == 0 && n.show.State == string(machine.Down) })
+	case "restart":
+		err := e.wait(ctx, names, func(n *node) bool {
+			return n.bad() || n.conds&isReady != 0 && n.svc.state.Main.ID > before[n.name()]
+		})
+		if err != nil {
+			return err
+		}
+		return e.settleOrFail(ctx, names)
+	}
+	return nil
+}
+
+// settleOrFail waits until nodes have settled; what failed is an error.
+func (e *Engine) settleOrFail(ctx context.Context, names []string) error {
+	failed, err := e.Settle(ctx, names)
+	if err == nil && len(failed) > 0 {
+		err = FailureError(failed)
+	}
+	return err
+}
+
+func (e *Engine) actOn(n *node, verb string) error {
+	if n.svc == nil {
+		return &control.Error{Code: control.CodeBadRequest, Message: fmt.Sprintf("%s is a task: cannot %s it", n.name(), verb), Hint: "orrery run " + n.name()}
+	}
+	kind := map[string]machine.EventKind{"stop": machine.EventStop, "restart": machine.EventRestart, "reload": machine.EventReload}[verb]
+	if verb == "reload" && n.def.Service.Reload == nil {
+		return &control.Error{Code: control.CodeFailed, Message: n.name() + " is not reloadable", Hint: "declare reload = \"HUP\" or a command, or use orrery restart"}
+	}
+	if verb == "restart" && n.holders == 0 {
+		return &control.Error{Code: control.CodeFailed, Message: n.name() + " is not up", Hint: "orrery start " + n.name()}
+	}
+	e.step(n, machine.Event{Kind: kind, Text: "by hand"})
+	return nil
+}
