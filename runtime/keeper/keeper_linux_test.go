@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -408,6 +409,55 @@ func TestNoDescriptorIsLost(t *testing.T) {
 	t.Logf("%d cycles of spawn and put: %d descriptors before and after in the keeper, %d in the engine; keeper VmRSS %d kB before, %d kB after", n, before, self, mem, rss(h.keeper))
 }
 
+var long = flag.Bool("long", false, "also start 10,000 processes")
+
+func TestSoak(t *testing.T) {
+	if !*long {
+		t.Skip("takes minutes: go test -run Soak -args -long")
+	}
+	h := open(t, "")
+	h.ask(ask{Op: "cycle", N: 200})
+	before, mem := fds(h.keeper), rss(h.keeper)
+	for range 20 {
+		h.ask(ask{Op: "cycle", N: 500})
+	}
+	until(t, "the descriptors", func() bool { return fds(h.keeper) <= before })
+	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", h.keeper, h.keeper))
+	t.Logf("10,000 spawns: %d descriptors before, %d after; VmRSS %d kB before, %d kB after; children: %s", before, fds(h.keeper), mem, rss(h.keeper), children)
+	if grown := rss(h.keeper) - mem; grown > 5<<10 {
+		t.Errorf("the keeper grew by %d kB, want at most 5 MB", grown)
+	}
+}
+
+// A stopped engine holds up nobody but itself, however much there is to tell it.
+func TestStoppedEngine(t *testing.T) {
+	h := open(t, "")
+	const n = 400 // more notices than the socket takes
+	pids := map[string]int{}
+	for i := range n {
+		key := fmt.Sprint("s#", i)
+		pids[key] = h.ask(ask{Op: "spawn", Key: key, Argv: []string{"sleep", "1000"}}).Pid
+	}
+	engine := h.ask(ask{Op: "who"})
+	unix.Kill(engine.Pid, unix.SIGSTOP)
+	for _, pid := range pids {
+		unix.Kill(pid, unix.SIGTERM)
+	}
+	until(t, "the end of all", func() bool { return len(proc.Tree(h.keeper)) == 1 })
+	unix.Kill(engine.Pid, unix.SIGCONT)
+	for key := range pids {
+		if x := h.ask(ask{Op: "wait", Key: key}).Exit; x.Signal != unix.SIGTERM {
+			t.Fatalf("%s: %s", key, x)
+		}
+	}
+	h.kill()
+	for key := range pids {
+		if x := h.ask(ask{Op: "wait", Key: key}).Exit; x.Signal != unix.SIGTERM {
+			t.Fatalf("%s: %s", key, x)
+		}
+	}
+}
+
 func fds(pid int) int {
 	ents, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	return len(ents)
@@ -433,7 +483,7 @@ func TestMalformed(t *testing.T) {
 	}
 	for n := range 8 {
 		before := h.ask(ask{Op: "who"})
-		h.try(ask{Op: "odd", Key: []string{opSpawn, opPut}[n/4], N: n, Blob: []byte(`{"Std":[true,true,true]}`)})
+		h.try(ask{Op: "odd", Key: []string{opSpawn, opPut}[n/4], N: n, Blob: []byte(`{"std":[true,true,true]}`)})
 		h.next(before)
 	}
 	// An unknown request is one of a newer engine.

@@ -47,7 +47,7 @@ func (p *Process) running() bool {
 // Key is what Spawn was given.
 func (p *Process) Key() string { return p.key }
 
-// Name is the Name of its spec, Marker its marker.
+// Name is the Name of its spec.
 func (p *Process) Name() string { return p.name }
 
 // Marker is the Marker of its spec.

@@ -84,21 +84,29 @@ type procWire struct {
 // specWire is a proc.Spec. Bytes, not strings: JSON would repair what is not UTF-8. The descriptors come with the packet: those
 // of Std that are there, those of Listen, that of Ready.
 type specWire struct {
-	Name, Argv0, Dir, Notify, Marker, Cgroup []byte
-	User, Group                              string
-	Argv, Env                                [][]byte
-	Watchdog                                 time.Duration
-	Limits                                   proc.Limits
-	TTY, Foreground                          bool
-	Std                                      [3]bool
-	Listen                                   []listenWire
-	Ready                                    bool
-	ReadyFD                                  int
+	Name       []byte        `json:"name,omitempty"`
+	Argv       [][]byte      `json:"argv"`
+	Argv0      []byte        `json:"argv0,omitempty"`
+	Dir        []byte        `json:"dir,omitempty"`
+	Env        [][]byte      `json:"env,omitempty"`
+	User       string        `json:"user,omitempty"`
+	Group      string        `json:"group,omitempty"`
+	Std        [3]bool       `json:"std"`
+	Listen     []listenWire  `json:"listen,omitempty"`
+	Notify     []byte        `json:"notify,omitempty"`
+	Watchdog   time.Duration `json:"watchdog,omitempty"`
+	Ready      bool          `json:"ready,omitempty"`
+	ReadyFD    int           `json:"ready_fd,omitempty"`
+	Limits     proc.Limits   `json:"limits,omitzero"`
+	TTY        bool          `json:"tty,omitempty"`
+	Marker     []byte        `json:"marker,omitempty"`
+	Foreground bool          `json:"foreground,omitempty"`
+	Cgroup     []byte        `json:"cgroup,omitempty"`
 }
 
 type listenWire struct {
-	Name   string
-	Shared bool
+	Name   string `json:"name,omitempty"`
+	Shared bool   `json:"shared,omitempty"`
 }
 
 // files is how many descriptors come with it.
