@@ -78,10 +78,31 @@ func patternScope(root, include string, exclude []string) (scope, error) {
 		exclude: exclude,
 		literal: !strings.ContainsAny(include, `*?[{\`),
 	}
-	if !strings.ContainsAny(rest, `{\`) {
+	if separable(rest) {
 		s.parts = strings.Split(rest, "/")
 	}
 	return s, nil
+}
+
+// separable tells whether each slash of a pattern separates components: none is
+// within braces, where it may be of one alternative only.
+func separable(pattern string) bool {
+	depth := 0
+	for _, c := range pattern {
+		switch c {
+		case '\\':
+			return false
+		case '{':
+			depth++
+		case '}':
+			depth--
+		case '/':
+			if depth > 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // excluded tells whether path is one that nobody wants, or below one.

@@ -58,8 +58,9 @@ type Options struct {
 	// Exclude are absolute paths of files and directories that no subscription
 	// ever reports: state, sockets, logs.
 	Exclude []string
-	// Warn gets at most one text for each kind of trouble; nil drops them. It
-	// is called on the watcher's goroutine and must not block.
+	// Warn gets at most one text, when the kernel's limits force polling; nil
+	// drops it. It may be called within New and on the watcher's goroutine, and
+	// must not block.
 	Warn func(string)
 }
 
