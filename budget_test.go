@@ -31,6 +31,7 @@ func exceptions() map[string]string {
 		"exported lang/graph":           "the vocabulary of the whole tree, mostly generated from spec.star",
 		"exported runtime/machine":      "enumerations: each phase, event, action and note is one word of the table in docs/states.md",
 		"struct runtime/notify.Message": "one parsed datagram, a value: a field for each assignment of the protocol",
+		"struct runtime/task.Job":       "what to run, a value that is set once and never changed",
 		"struct runtime/proc.Spec":      "what to start, a value that is set once and never changed",
 	}
 }

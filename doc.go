@@ -5,11 +5,13 @@
 //
 //	spec.star         the declaration language, written once
 //	cmd/orrery        the command line: one file a verb
+//	cmd/orrery-bench  measurements beside the peers that are installed
 //	lang              services.star -> *graph.Graph
 //	lang/spec         spec.star: checks arguments, supplies defaults, writes docs and Go types
 //	lang/graph        the typed graph as plain data
 //	lang/export       graph -> dot, mermaid, json, ...
 //	runtime/engine    the one loop that owns live state
+//	runtime/keeper    the small process that owns what outlives an engine
 //	runtime/machine   the one pure decision
 //	runtime/proc      processes: spawn, signal, kill a whole tree
 //	runtime/bind      ports, sockets, references
@@ -17,7 +19,9 @@
 //	runtime/probe     readiness and liveness probes
 //	runtime/task      tasks: run, skip, fail
 //	runtime/logs      byte-exact capture, index, follow, search
+//	runtime/watch     paths and patterns -> debounced sets of changes
 //	runtime/control   one engine a checkout: lock, socket, protocol
+//	runtime/control/api  the words of that protocol
 //	stdlib            factories for real servers, in Starlark
 //	examples          projects that the tests run
 //

@@ -86,7 +86,7 @@ func resolveLoad(name string, from ref) (ref, error) {
 	case strings.HasPrefix(name, ":"):
 		f = ref{from.kind, path.Join(path.Dir(from.path), name[1:])}
 	default:
-		return ref{}, fmt.Errorf("got %q, want \"//dir/x.star\" (from the project root), \":x.star\" (same folder) or \"@std//x.star\"", name)
+		return ref{}, fmt.Errorf("got %q, want \"//dir/x.star\" (from the project root), \":x.star\" (same folder) or \"@std//x.star\" (the library)", name)
 	}
 	inner := strings.TrimLeft(strings.TrimPrefix(name, string(f.kind)), ":")
 	if path.IsAbs(f.path) || f.path == "" || strings.Contains("/"+inner+"/", "/../") {

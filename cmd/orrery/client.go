@@ -9,12 +9,6 @@ import (
 	"orrery/runtime/control/api"
 )
 
-// connect reaches the engine of the checkout; start says whether one may be
-// started.
-func (a *app) connect(ctx context.Context, place control.Place) (*control.Client, error) {
-	return control.Dial(ctx, place)
-}
-
 // connectOrStart reaches the engine, or starts one.
 func (a *app) connectOrStart(ctx context.Context, p *lang.Project, place control.Place, strict *bool, jobs int) (c *control.Client, started bool, err error) {
 	c, err = control.Dial(ctx, place)

@@ -188,7 +188,7 @@ func projectOf(ctx context.Context, o orders, left engine.Restored) (*lang.Proje
 func (h *house) enter(left engine.Restored) error {
 	var err error
 	if item, ok := left.Items[keptLock]; ok && len(item.Files) == 1 {
-		h.lock, err = control.Adopt(h.place, item.Files[0])
+		h.lock, err = h.place.Adopt(item.Files[0])
 	} else {
 		h.lock, err = control.Acquire(h.place)
 	}
@@ -205,7 +205,7 @@ func (h *house) enter(left engine.Restored) error {
 	}
 	for key, dup := range map[string]func() (*os.File, error){
 		keptLock:   h.lock.File,
-		keptSocket: func() (*os.File, error) { return control.Keep(h.listener) },
+		keptSocket: func() (*os.File, error) { return h.lock.Keep(h.listener) },
 	} {
 		f, err := dup()
 		if err != nil {

@@ -96,13 +96,6 @@ func gitRoot(root string) string {
 	}
 }
 
-// targets checks names against the graph, so that a typo is an error before
-// anything starts.
-func targets(g *graph.Graph, names []string) error {
-	_, err := g.Expand(names)
-	return err
-}
-
 // seconds shows a time span as people read it.
 func seconds(d time.Duration) string {
 	switch {

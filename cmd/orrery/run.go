@@ -285,19 +285,15 @@ func (r *runner) bindings(ctx context.Context) (*bind.Binding, error) {
 }
 
 func (r *runner) options(b *bind.Binding) engine.Options {
-	o := engine.Options{
-		Graph: r.project.Graph, Bind: func(*graph.Graph) *bind.Binding { return b }, Spawner: direct{}, Clock: engine.SystemClock{},
-		Run: runID(), Jobs: r.flags.jobs, KeepGoing: r.flags.keepGoing,
-		MemoDir: filepath.Join(r.place.Dir, "values"), External: r.external, Output: r.output, ExtraArgs: map[string][]string{},
-	}
+	local := &engine.Local{External: r.external, Output: r.output, ExtraArgs: map[string][]string{}}
 	if len(r.extra) > 0 {
-		o.ExtraArgs[r.named[0]] = r.extra
+		local.ExtraArgs[r.named[0]] = r.extra
 	}
 	if len(r.need)-len(r.external) == 1 && len(r.named) == 1 {
-		o.Foreground = r.named[0]
+		local.Foreground = r.named[0]
 	}
 	if r.client != nil {
-		o.BeforeTask = func(ctx context.Context) error {
+		local.BeforeTask = func(ctx context.Context) error {
 			var snapshot api.Bindings
 			if err := r.client.Call(ctx, api.MethodBindings, nil, &snapshot); err != nil {
 				return err
@@ -306,7 +302,11 @@ func (r *runner) options(b *bind.Binding) engine.Options {
 			return nil
 		}
 	}
-	return o
+	return engine.Options{
+		Graph: r.project.Graph, Bind: func(*graph.Graph) *bind.Binding { return b },
+		Spawner: direct{}, Clock: engine.SystemClock{}, MemoDir: filepath.Join(r.place.Dir, "values"),
+		Run: runID(), Jobs: r.flags.jobs, KeepGoing: r.flags.keepGoing, Local: local,
+	}
 }
 
 // output gives a task its prefixed lines on our standard output.

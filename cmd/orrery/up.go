@@ -109,26 +109,42 @@ func (a *app) up(ctx context.Context, names []string, f upFlags) error {
 	if err != nil {
 		return err
 	}
+	u := &upRun{app: a, project: p, place: place, targets: names, flags: f}
 	if f.detach {
-		return a.upDetached(ctx, p, place, names, f, wait)
+		return u.detached(ctx, wait)
 	}
-	return a.upForeground(ctx, p, place, names, need, f)
+	return u.foreground(ctx, need)
 }
 
-// upDetached has the engine hold the targets for good.
-func (a *app) upDetached(ctx context.Context, p *lang.Project, place control.Place, names []string, f upFlags, wait time.Duration) error {
-	began := time.Now()
-	c, started, err := a.connectOrStart(ctx, p, place, f.strictPorts(), f.jobs)
+// upRun is one orrery up.
+type upRun struct {
+	app     *app
+	project *lang.Project
+	place   control.Place
+	targets []string
+	flags   upFlags
+}
+
+// engine reaches the engine, or starts one, and says when it was there.
+func (u *upRun) engine(ctx context.Context) (*control.Client, error) {
+	c, started, err := u.app.connectOrStart(ctx, u.project, u.place, u.flags.strictPorts(), u.flags.jobs)
+	if err == nil && !started {
+		u.app.say("joined the engine that runs already (pid %d)", c.PID())
+	}
+	return c, err
+}
+
+// detached has the engine hold the targets for good.
+func (u *upRun) detached(ctx context.Context, wait time.Duration) error {
+	a, f, began := u.app, u.flags, time.Now()
+	c, err := u.engine(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	held, err := hold(ctx, c, api.Hold{Targets: names, Mode: f.mode(), Detach: true, Digest: p.Graph.Digest()})
+	held, err := hold(ctx, c, api.Hold{Targets: u.targets, Mode: f.mode(), Detach: true, Digest: u.project.Graph.Digest()})
 	if err != nil {
 		return err
-	}
-	if !started {
-		a.say("joined the engine that runs already (pid %d)", c.PID())
 	}
 	if f.wait == "" {
 		a.say("starting %d in the background; orrery status shows them, orrery down stops them", len(held))
@@ -140,7 +156,7 @@ func (a *app) upDetached(ctx context.Context, p *lang.Project, place control.Pla
 		s := newScreen(a, held)
 		s.began = began
 		if err != nil {
-			store, _ := logs.Open(place.Logs)
+			store, _ := logs.Open(u.place.Logs)
 			s.failures(st, store)
 		} else {
 			s.summary(st)
@@ -159,46 +175,42 @@ type session struct {
 	client *control.Client
 	screen *screen
 	store  *logs.Store
-	place  control.Place
 	hold   api.Hold
 	names  []string
 	ready  bool
 }
 
-func (a *app) upForeground(ctx context.Context, p *lang.Project, place control.Place, names, need []string, f upFlags) error {
+// foreground shows what happens until a signal, or until all has ended.
+func (u *upRun) foreground(ctx context.Context, need []string) error {
 	sigs := make(chan os.Signal, 8)
 	signal.Notify(sigs, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(sigs)
-	s := &session{app: a, names: need, screen: newScreen(a, need)}
-	if err := place.Make(); err != nil {
+	if err := u.place.Make(); err != nil {
 		return err
 	}
-	var err error
-	if s.store, err = logs.Open(place.Logs); err != nil {
-		return err
-	}
-	if f.ui != "none" {
-		defer s.screen.follow(s.store, need)()
-	}
-	c, started, err := a.connectOrStart(ctx, p, place, f.strictPorts(), f.jobs)
+	store, err := logs.Open(u.place.Logs)
 	if err != nil {
 		return err
 	}
-	if !started {
-		a.say("joined the engine that runs already (pid %d)", c.PID())
+	s := &session{app: u.app, store: store, names: need, screen: newScreen(u.app, need)}
+	if u.flags.ui != "none" {
+		defer s.screen.follow(store, need)()
 	}
-	s.place, s.hold = place, api.Hold{Targets: names, Mode: f.mode(), Client: runID(), Digest: p.Graph.Digest()}
+	c, err := u.engine(ctx)
+	if err != nil {
+		return err
+	}
+	s.hold = api.Hold{Targets: u.targets, Mode: u.flags.mode(), Client: runID(), Digest: u.project.Graph.Digest()}
 	for {
 		err = s.attach(ctx, c, sigs)
 		if !errors.Is(err, errLost) {
-			break
+			return err
 		}
-		if c, err = redial(ctx, place); err != nil {
-			break
+		if c, err = redial(ctx, u.place); err != nil {
+			return err
 		}
-		a.say("the engine was replaced (pid %d); nothing was stopped", c.PID())
+		u.app.say("the engine was replaced (pid %d); nothing was stopped", c.PID())
 	}
-	return err
 }
 
 // errLost says that the connection to the engine broke.

@@ -30,31 +30,34 @@ func TestUnixSockets(t *testing.T) {
 	for kind, network := range map[string]string{"unix": "unix", "unix_dgram": "unixgram", "unix_seqpacket": "unixpacket"} {
 		for _, mode := range []graph.Mode{0o600, 0o660, 0o777} {
 			for _, file := range []string{"x.sock", "@orrery-test-" + t.Name() + fmt.Sprint(os.Getpid())} {
-				t.Run(fmt.Sprintf("%s %o %.1s", kind, mode, file), func(t *testing.T) {
-					g, tab, path := unixService(t, unixListen(kind, file, mode))
-					prepare(t, tab, g, "a/b")
-					c, err := net.Dial(network, path)
-					if err != nil {
-						t.Fatal(err)
-					}
-					c.Close()
-					if file[0] != '@' {
-						if st, err := os.Lstat(path); err != nil || st.Mode().Perm() != os.FileMode(mode) {
-							t.Errorf("got mode %v, want %o", st.Mode(), mode)
-						}
-					}
-					f := tab.Sockets(g.Node("a/b").Service)[0]
-					prepare(t, tab, g, "a/b")
-					if again := tab.Sockets(g.Node("a/b").Service)[0]; again != f || f.Name != "s" {
-						t.Error("the socket was opened anew")
-					}
-					tab.Close("a/b")
-					if _, err := os.Lstat(path); err == nil {
-						t.Error("the file is still there")
-					}
-				})
+				t.Run(fmt.Sprintf("%s %o %.1s", kind, mode, file), func(t *testing.T) { testUnixSocket(t, unixListen(kind, file, mode), network) })
 			}
 		}
+	}
+}
+
+// testUnixSocket opens one socket, again, and closes it.
+func testUnixSocket(t *testing.T, l graph.Listen, network string) {
+	g, tab, path := unixService(t, l)
+	prepare(t, tab, g, "a/b")
+	c, err := net.Dial(network, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if l.File[0] != '@' {
+		if st, err := os.Lstat(path); err != nil || st.Mode().Perm() != os.FileMode(l.Mode) {
+			t.Errorf("got mode %v, want %o", st.Mode(), l.Mode)
+		}
+	}
+	f := tab.Sockets(g.Node("a/b").Service)[0]
+	prepare(t, tab, g, "a/b")
+	if again := tab.Sockets(g.Node("a/b").Service)[0]; again != f || f.Name != "s" {
+		t.Error("the socket was opened anew")
+	}
+	tab.Close("a/b")
+	if _, err := os.Lstat(path); err == nil {
+		t.Error("the file is still there")
 	}
 }
 

@@ -21,20 +21,20 @@ func (l *Lock) File() (*os.File, error) {
 
 // Adopt takes over the lock of an engine that was killed, from a file that
 // Lock.File gave; the file becomes the lock's.
-func Adopt(place Place, f *os.File) (*Lock, error) {
+func (p Place) Adopt(f *os.File) (*Lock, error) {
 	if err := flock(f, unix.LOCK_EX); err != nil {
-		return nil, fmt.Errorf("cannot take over %s: %w", place.Lock, err)
+		return nil, fmt.Errorf("cannot take over %s: %w", p.Lock, err)
 	}
-	return newLock(place, f)
+	return newLock(p, f)
 }
 
-// Keep is a duplicate of a listener of Lock.Listen for another process to
+// Keep is a duplicate of a listener of Listen for another process to
 // hold, so that clients who come while no engine serves wait instead of being
 // refused. The caller closes it.
-func Keep(l net.Listener) (*os.File, error) {
-	u, ok := l.(*listener).Listener.(*net.UnixListener)
+func (l *Lock) Keep(n net.Listener) (*os.File, error) {
+	u, ok := n.(*listener).Listener.(*net.UnixListener)
 	if !ok {
-		return nil, fmt.Errorf("got a listener of type %T, want one of Lock.Listen", l)
+		return nil, fmt.Errorf("got a listener of type %T, want one of Listen", n)
 	}
 	return u.File()
 }

@@ -63,13 +63,8 @@ type Options struct {
 
 	// Keeper keeps what must outlive this engine; nil: nothing does.
 	Keeper Keeper
-	// Logs captures the output of services and tasks; nil: see Output.
+	// Logs captures the output of services and tasks; nil: see Local.
 	Logs *logs.Store
-	// Output gives the standard output and error of a task when Logs is nil
-	// (orrery run in the terminal); done is called when the task has ended.
-	Output func(node string) (out, err io.Writer, done func())
-	// Foreground names the task that gets the terminal: our own descriptors.
-	Foreground string
 	// RunDir is the directory under which each service has its notify socket.
 	RunDir string
 	// MemoDir is where the values of tasks are kept from run to run.
@@ -81,12 +76,24 @@ type Options struct {
 	// KeepGoing starts tasks after another one has failed; otherwise what is
 	// not yet running then fails as "cancelled". Services do not count.
 	KeepGoing bool
+	// Local is set for an orrery run: the tasks run in the invoking process.
+	Local *Local
+}
+
+// Local says what an engine has that runs tasks in a terminal, perhaps beside
+// the engine of the checkout.
+type Local struct {
+	// Output gives the standard output and error of a task; done is called when
+	// the task has ended.
+	Output func(node string) (out, err io.Writer, done func())
+	// Foreground names the task that gets the terminal: our own descriptors.
+	Foreground string
 	// ExtraArgs are added to the argv of a task (orrery run T -- ARGS).
 	ExtraArgs map[string][]string
-	// External names nodes that another engine runs; Mirror tells their state.
+	// External names nodes that the other engine runs; Mirror tells their state.
 	External []string
-	// BeforeTask is called before a task is bound, outside of the loop: a
-	// client of another engine renews its bindings there. May be nil.
+	// BeforeTask is called before a task is bound, outside of the loop: the
+	// bindings of the other engine are renewed there. May be nil.
 	BeforeTask func(context.Context) error
 }
 
@@ -99,9 +106,8 @@ type Engine struct {
 	mail  chan func()
 	ended chan struct{}
 
-	graph   *graph.Graph
-	digest  string // of graph
-	bind    *bind.Binding
+	applied
+	schedule
 	keep    *keep // nil without a Keeper
 	nodes   []*node
 	byName  map[string]*node
@@ -109,27 +115,38 @@ type Engine struct {
 	holds   map[string]*hold
 	log     eventLog
 	waits   []*waiter
+	closing bool // Run was told to end
+	held    bool // something was held, or the idle time is over
+}
+
+// applied is the graph that runs, and what its references mean.
+type applied struct {
+	graph  *graph.Graph
+	digest string // of graph
+	bind   *bind.Binding
+}
+
+// schedule is which tasks run and wait.
+type schedule struct {
+	work    context.Context // of the tasks
 	running int             // tasks that run
 	queue   []*node         // tasks that only wait for room, the longest first
 	pools   map[string]int  // tasks that run, by pool
-	failed  bool            // a task has failed and KeepGoing is off
-	closing bool            // Run was told to end
-	held    bool            // something was held, or the idle time is over
-	work    context.Context // of the tasks
-	started time.Time
+	failed  bool            // a task has failed
 }
 
 // New makes an engine; nothing runs until Run.
 func New(o Options) *Engine {
 	e := &Engine{
-		opt: o, graph: o.Graph, digest: o.Graph.Digest(), bind: o.Bind(o.Graph), mail: make(chan func(), 256), ended: make(chan struct{}),
+		opt: o, applied: applied{o.Graph, o.Graph.Digest(), o.Bind(o.Graph)}, mail: make(chan func(), 256), ended: make(chan struct{}),
 		byName: make(map[string]*node, len(o.Graph.Nodes)),
-		holds:  map[string]*hold{}, pools: map[string]int{},
-		started: time.Now(),
+		holds:  map[string]*hold{}, schedule: schedule{pools: map[string]int{}},
 	}
-	external := make(map[string]bool, len(o.External))
-	for _, name := range o.External {
-		external[name] = true
+	external := map[string]bool{}
+	if o.Local != nil {
+		for _, name := range o.Local.External {
+			external[name] = true
+		}
 	}
 	if o.Keeper != nil {
 		e.keep = newKeep(o.Keeper, func(err error) { e.post(func() { e.say(err.Error()) }) })

@@ -212,7 +212,7 @@ func newRig(t *testing.T, nodes ...*graph.Node) *rig {
 			return bind.New(table, g, bind.Options{Environ: []string{"PATH=/usr/bin:/bin"}})
 		},
 		Spawner: r.spawn, Clock: r.clock, RunDir: dir + "/n", Run: "test", Jobs: 2,
-		Output: discard,
+		Local: &Local{Output: discard},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"orrery/lang/graph"
 	"orrery/runtime/bind"
 	"orrery/runtime/logs"
 	"orrery/runtime/machine"
@@ -380,6 +379,3 @@ func (e *Engine) kill(key string, p Process) {
 		})
 	}
 }
-
-// graphBlob is the applied graph as it is kept.
-func graphBlob(g *graph.Graph) (json.RawMessage, error) { return json.Marshal(g) }

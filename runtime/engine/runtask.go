@@ -17,8 +17,8 @@ import (
 
 // runTask binds a task and runs it to its end. It runs outside of the loop.
 func (e *Engine) runTask(ctx context.Context, v view) task.Result {
-	if e.opt.BeforeTask != nil {
-		if err := e.opt.BeforeTask(ctx); err != nil {
+	if l := e.opt.Local; l != nil && l.BeforeTask != nil {
+		if err := l.BeforeTask(ctx); err != nil {
 			return task.Result{State: task.Failed, Reason: err.Error()}
 		}
 	}
@@ -46,7 +46,7 @@ func (e *Engine) jobOf(v view) (*task.Job, error) {
 	t, b, name := v.def.Task, v.bind, v.def.Name()
 	j := &task.Job{
 		Name: name, Root: b.Root(), Values: t.Values, Retries: t.Retries,
-		Marker: e.passing(name), Interactive: t.Interactive && e.opt.Foreground == name,
+		Marker: e.passing(name), Interactive: t.Interactive && e.foreground(name),
 		Spawn: func(s *proc.Spec) (task.Process, error) { return e.opt.Spawner.Spawn(s) },
 	}
 	if t.Timeout != nil {
@@ -88,10 +88,7 @@ func (e *Engine) jobSteps(v view, j *task.Job) error {
 		if err != nil {
 			return err
 		}
-		if cmd.Script && len(e.opt.ExtraArgs[name]) > 0 {
-			cmd.Argv = append(cmd.Argv, "sh")
-		}
-		j.Steps = append(j.Steps, task.Step{Argv: append(cmd.Argv, e.opt.ExtraArgs[name]...), Env: cmd.Env})
+		j.Steps = append(j.Steps, task.Step{Argv: e.extend(name, cmd), Env: cmd.Env})
 	}
 	if t.Status != nil {
 		cmd, err := b.Cmd(t.Status, name)
@@ -101,6 +98,23 @@ func (e *Engine) jobSteps(v view, j *task.Job) error {
 		j.Status = &task.Step{Argv: cmd.Argv, Env: cmd.Env}
 	}
 	return nil
+}
+
+// foreground reports whether a task gets our own terminal.
+func (e *Engine) foreground(name string) bool {
+	return e.opt.Local != nil && e.opt.Local.Foreground == name
+}
+
+// extend adds the arguments of the command line.
+func (e *Engine) extend(name string, cmd bind.Cmd) []string {
+	if e.opt.Local == nil || len(e.opt.Local.ExtraArgs[name]) == 0 {
+		return cmd.Argv
+	}
+	argv := cmd.Argv
+	if cmd.Script {
+		argv = append(argv, "sh") // $0 of the script
+	}
+	return append(argv, e.opt.Local.ExtraArgs[name]...)
 }
 
 // jobFiles binds the paths that a task makes.
@@ -132,11 +146,11 @@ func (e *Engine) jobFiles(v view, j *task.Job) error {
 func (e *Engine) outputOf(v view, j *task.Job) (done func(task.Result), err error) {
 	name := v.def.Name()
 	switch {
-	case e.opt.Foreground == name:
+	case e.foreground(name):
 		j.Stdout, j.Stderr = os.Stdout, os.Stderr
 		return func(task.Result) {}, nil
 	case e.opt.Logs == nil:
-		out, errOut, flush := e.opt.Output(name)
+		out, errOut, flush := e.opt.Local.Output(name)
 		j.Stdout, j.Stderr = out, errOut
 		return func(task.Result) { flush() }, nil
 	}
