@@ -197,6 +197,10 @@ func (e *fake) do(a ask, r *reply) error {
 	e.busy <- struct{}{}
 	p, item, listen := e.procs[a.Key], e.items[a.Key], e.items[a.Item]
 	<-e.busy
+	if p == nil { // one that the keeper does not know
+		p = &Process{c: e.c, key: a.Key, ended: make(chan struct{})}
+		p.end(proc.Exit{Err: errors.New("unknown")}, time.Now())
+	}
 	switch a.Op {
 	case "who":
 		ents, _ := os.ReadDir("/proc/self/fd")
@@ -222,7 +226,9 @@ func (e *fake) do(a ask, r *reply) error {
 		return p.SignalGroup(syscall.Signal(a.N))
 	case "wait":
 		x := p.Wait()
-		r.Exit = &x
+		if x.Err == nil {
+			r.Exit = &x
+		}
 		return x.Err
 	case "kill":
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -283,7 +289,7 @@ func (e *fake) do(a ask, r *reply) error {
 }
 
 func (e *fake) spec(key string, argv ...string) *proc.Spec {
-	return &proc.Spec{Name: key, Argv: argv, Env: []string{"PATH=" + os.Getenv("PATH")}, Marker: e.c.Run() + "/" + key}
+	return &proc.Spec{Name: key, Argv: argv, Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, Marker: e.c.Run() + "/" + key}
 }
 
 func (e *fake) spawn(key string, s *proc.Spec, r *reply) error {
@@ -331,7 +337,7 @@ func (e *fake) pipes(key string, n int) error {
 	return e.c.Put(key, []byte("pipes"), files...)
 }
 
-// cycle starts, ends and puts n times.
+// cycle starts, ends and puts n times; some cannot be started.
 func (e *fake) cycle(n int) error {
 	for i := range n {
 		key := fmt.Sprint("cycle#", i)
@@ -356,7 +362,10 @@ func (e *fake) cycle(n int) error {
 			if x := p.Wait(); !x.Ok() {
 				return fmt.Errorf("cycle %d: %s", i, x)
 			}
-			if err := errors.Join(p.KillTree(context.Background()), p.Close()); err != nil {
+			if i%8 == 1 {
+				err = p.KillTree(context.Background())
+			}
+			if err = errors.Join(err, p.Close()); err != nil {
 				return err
 			}
 		}

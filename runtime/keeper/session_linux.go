@@ -145,11 +145,29 @@ func (s *session) handle(f *frame) (err error) {
 	return s.answer(f, packet(head{}), fmt.Errorf("this keeper does not know the request %q: it is older than the engine", f.Op))
 }
 
-// answer answers a request. That the engine is gone is no error here: the reader sees it.
+// answer answers a request.
 func (s *session) answer(to, with *frame, err error) error {
 	with.Op, with.ID, with.Err = opAnswer, to.ID, errorOf(err)
-	s.c.send(with)
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.tell(with)
 	return nil
+}
+
+// tell sends a packet while s.c.mu is held. An engine that cannot be told something would wait for it for ever: it is
+// killed, and the next one is told all. That it is gone already is no news: the reader sees it.
+func (s *session) tell(f *frame) {
+	err := s.c.sendLocked(f)
+	for wait := time.Millisecond; wait < 4*time.Second && (errors.Is(err, unix.ETOOMANYREFS) || errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM)); wait *= 2 {
+		time.Sleep(wait) // descriptors on their way are counted per user: until the engine has read some
+		err = s.c.sendLocked(f)
+	}
+	switch {
+	case err == nil, errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET), errors.Is(err, os.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
+	default:
+		s.k.log.Printf("the engine is killed: it cannot be told something: %v", err)
+		s.engine.Signal(unix.SIGKILL)
+	}
 }
 
 // beside carries out what may take long without holding up the others.
@@ -180,7 +198,7 @@ func (s *session) hello(f *frame) error {
 	defer s.c.mu.Unlock()
 	say := func(with *frame) {
 		with.Op, with.ID = opAnswer, f.ID
-		s.c.sendLocked(with)
+		s.tell(with)
 	}
 	k := s.k
 	k.mu.Lock()
@@ -290,7 +308,9 @@ func (k *keeper) watch(e *entry, answered chan struct{}) {
 	k.mu.Unlock()
 	<-answered
 	if now != nil {
-		now.c.send(packet(head{Op: opExit, Key: e.key, Proc: &procWire{Exit: &exit, Ended: e.at}}))
+		now.c.mu.Lock()
+		defer now.c.mu.Unlock()
+		now.tell(packet(head{Op: opExit, Key: e.key, Proc: &procWire{Exit: &exit, Ended: e.at}}))
 	}
 }
 
@@ -420,7 +440,7 @@ func (s *session) verdict(f *frame) error {
 	}
 	s.k.mu.Unlock()
 	if kind == refused {
-		s.k.log.Printf("the engine refuses to start: %s", text)
+		s.k.log.Printf("the engine refuses to start: %.4000s", text)
 	}
 	s.k.reply(kind, text)
 	return s.answer(f, packet(head{}), nil)
