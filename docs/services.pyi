@@ -322,7 +322,7 @@ def service(name: str, *, cwd: Path | None = ..., env: dict[str, Text | None] = 
         env_exports: Variables for orrery env and exec, and for nodes that use it.
         links: Links that are shown: {label: url}.
         success_codes: Exit codes, and names of signals, that count as clean; the stop signal always does.
-        tty: Give it a terminal.
+        tty: Give it a terminal (80 columns, 24 rows) as stdin, stdout and stderr: orrery attach connects yours to it.
         autostart: Part of a bare up; False: only by name or need.
         limits: Limits of the process.
         harden: Confinement: harden(...) or the name of a profile.

@@ -43,6 +43,7 @@ func verbs() []verb {
 		{groupRun, restartCommand},
 		{groupRun, reloadCommand},
 		{groupRun, waitCommand},
+		{groupRun, attachCommand},
 		{groupInspect, statusCommand},
 		{groupInspect, logsCommand},
 		{groupInspect, listCommand},

@@ -394,7 +394,7 @@ type Service struct {
 	EnvExports   Dict[Text]   `json:"env_exports,omitzero"`   // Variables for orrery env and exec, and for nodes that use it.
 	Links        Dict[Text]   `json:"links,omitzero"`         // Links that are shown: {label: url}.
 	SuccessCodes []CleanExit  `json:"success_codes,omitzero"` // Exit codes, and names of signals, that count as clean; the stop signal always does.
-	TTY          bool         `json:"tty,omitzero"`           // Give it a terminal.
+	TTY          bool         `json:"tty,omitzero"`           // Give it a terminal (80 columns, 24 rows) as stdin, stdout and stderr: orrery attach connects yours to it.
 	Autostart    bool         `json:"autostart"`              // Part of a bare up; False: only by name or need.
 	Limits       *Limits      `json:"limits,omitzero"`        // Limits of the process.
 	Harden       *Harden      `json:"harden,omitzero"`        // Confinement: harden(...) or the name of a profile.

@@ -59,6 +59,12 @@ func (h *Handler) call(ctx context.Context, conn *control.Conn, method string, p
 			return nil, err
 		}
 		return h.bindings(p.Names)
+	case api.MethodAttach:
+		var p api.Attach
+		if err := control.Decode(params, &p); err != nil {
+			return nil, err
+		}
+		return h.Engine.attachTo(ctx, p)
 	case "start", "stop", "restart", "reload":
 		var p api.Act
 		if err := control.Decode(params, &p); err != nil {

@@ -356,6 +356,7 @@ func (e *Engine) resume(n *node) {
 		switch live := n.svc.instances[in.ID]; {
 		case in.ID == 0:
 		case live == nil && !in.Alive && !in.Exited: // it was killed before the process was made
+		e.openTerminal(n, in)
 			e.spawn(n, in.ID)
 		case live == nil && !in.Exited:
 			e.later(func() {

@@ -23,8 +23,9 @@ import (
 // launch is what one instance was started with, and must let go of.
 type launch struct {
 	spec   *proc.Spec
-	main   int      // the main process, where MAINPID= said another one; else 0
-	readyR *os.File // our end of the readiness descriptor
+	main   int       // the main process, where MAINPID= said another one; else 0
+	readyR *os.File  // our end of the readiness descriptor
+	tty    *terminal // our end of its terminal, if it has one
 	cursor logs.Cursor
 }
 
@@ -33,6 +34,7 @@ func (l *launch) close() {
 		l.readyR.Close()
 		l.readyR = nil
 	}
+	l.tty.close()
 }
 
 // prepare gives services that are about to run their ports, sockets and
@@ -116,7 +118,9 @@ func (e *Engine) specOf(n *node, in *instance) (*proc.Spec, error) {
 		return nil, err
 	}
 	if o := n.svc.out; o != nil {
-		spec.Stdout, spec.Stderr = o.stdout, o.stderr
+		if spec.TTY = s.TTY; !s.TTY {
+			spec.Stdout, spec.Stderr = o.stdout, o.stderr
+		}
 		in.launch.cursor = e.cursor(name)
 	}
 	if wantsNotify(s) {
@@ -180,6 +184,7 @@ func (e *Engine) spawned(n *node, in *instance, p Process, err error) {
 		return
 	}
 	in.proc, in.pid = p, p.Pid()
+	e.openTerminal(n, in)
 	if n.svc.out != nil {
 		c, text := n.svc.out.capture, fmt.Sprintf("started pid %d", in.pid)
 		go c.Mark("started", text)
@@ -216,10 +221,12 @@ func (e *Engine) exited(n *node, in *instance, v view, exit proc.Exit) {
 	defer cancel()
 	var capture *logs.Capture
 	var ready bool
-	if e.call(func() { capture, ready = n.svc.out.captured(), n.conds&isProbed != 0 }) != nil {
+	var tty *terminal
+	if e.call(func() { capture, ready, tty = n.svc.out.captured(), n.conds&isProbed != 0, in.launch.tty }) != nil {
 		return
 	}
 	if capture != nil {
+		tty.drain()
 		capture.Drain(ctx)
 		capture.Mark("exited", exit.String())
 	}

@@ -11,6 +11,7 @@
 //	wait                          Wait      Status                -
 //	events                        Events    -                     Event
 //	bindings                      Names     Bindings              -
+//	attach                        Attach    Attached              -
 //
 // A Status as the result of start, stop, restart, reload and wait holds only the nodes that were named. Times are RFC 3339
 // with nanoseconds, durations are milliseconds.
@@ -39,6 +40,8 @@ const (
 	MethodEvents = "events"
 	// MethodBindings asks for the values behind references, and the environments, of the named nodes, or all.
 	MethodBindings = "bindings"
+	// MethodAttach asks for the terminal of a service, sets its size and types into it. What the service prints is in its log.
+	MethodAttach = "attach"
 )
 
 // Names are the params of methods that only take names.
@@ -119,6 +122,42 @@ func (w *Wait) Check() error {
 		return fmt.Errorf("got timeout_ms %d, want 0 or more", w.TimeoutMS)
 	}
 	return nil
+}
+
+// Attach are the params of MethodAttach.
+type Attach struct {
+	// Name is that of one service.
+	Name string `json:"name"`
+	// Data is what was typed, as its bytes; it is answered when the service's terminal has taken it. Empty: nothing was.
+	Data []byte `json:"data,omitempty"`
+	// Rows and Cols are the size that its terminal gets; 0 leaves it. Of several clients the last one decides.
+	Rows int `json:"rows,omitempty"`
+	Cols int `json:"cols,omitempty"`
+}
+
+// Check says what is wrong with a.
+func (a *Attach) Check() error {
+	const most = 1<<16 - 1
+	if a.Name == "" {
+		return fmt.Errorf("got no name, want that of a service")
+	}
+	if a.Rows < 0 || a.Rows > most || a.Cols < 0 || a.Cols > most {
+		return fmt.Errorf("got a terminal of %d rows and %d columns, want 0 to %d", a.Rows, a.Cols, most)
+	}
+	return nil
+}
+
+// Attached is the result of MethodAttach.
+type Attached struct {
+	// Name is that of the service.
+	Name string `json:"name"`
+	// State is its state, PID its main process or 0.
+	State string `json:"state"`
+	PID   int    `json:"pid,omitempty"`
+	// TTY says that it is declared with a terminal: only then it takes input.
+	TTY bool `json:"tty,omitempty"`
+	// Seq is that of the last event which this answer knows.
+	Seq uint64 `json:"seq"`
 }
 
 // Events are the params of MethodEvents.
