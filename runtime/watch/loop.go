@@ -173,7 +173,7 @@ func (l *loop) add(spec Spec) error {
 	}
 	s.seen = time.Now()
 	s.tree = newTree(f, l.table, l.contents)
-	l.contents.begin(true)
+	l.contents.begin()
 	for _, sc := range s.scopes {
 		s.tree.plant(sc)
 	}

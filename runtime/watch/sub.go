@@ -106,8 +106,12 @@ func (s *subscription) hint(dir, name string, op fsnotify.Op, now time.Time) {
 		s.restart(now)
 		return
 	}
-	if s.relevant(n, name, op) {
-		s.mark(dir, name, now)
+	if !s.relevant(n, name, op) {
+		return
+	}
+	s.mark(dir, name, now)
+	if op.Has(fsnotify.Create) {
+		s.tree.enter(n, name)
 	}
 }
 
@@ -190,7 +194,7 @@ type finding struct {
 // look finds what changed since the last look, and is quiet again.
 func (s *subscription) look() []string {
 	began := time.Now()
-	s.tree.contents.begin(false)
+	s.tree.contents.begin()
 	var found []finding
 	if s.full {
 		found = s.lookAnew()
@@ -224,7 +228,6 @@ func (s *subscription) uncovered(f finding) bool {
 // lookDirty looks where something happened. If a base is gone it looks anew.
 func (s *subscription) lookDirty() []finding {
 	t := s.tree
-	clear(t.touched)
 	for _, dir := range slices.Sorted(maps.Keys(s.dirty)) { // parents first: they may drop what is below
 		n := t.dirs[dir]
 		if n == nil {

@@ -90,11 +90,13 @@ func (t *tree) plant(sc scope) {
 }
 
 // settle watches what decides where a path leads: its name in its directory, or
-// in the nearest one that exists, and every link on the way. It tells whether the
+// in the nearest one that exists, and on the way every link and all that lies in
+// the root, and the root itself. Of a rename far above nobody tells. It tells whether the
 // path is a directory.
 func (t *tree) settle(path string) bool {
 	for p := filepath.Dir(path); p != filepath.Dir(p); p = filepath.Dir(p) {
-		if fi, err := os.Lstat(p); err == nil && fi.Mode()&fs.ModeSymlink != 0 {
+		fi, err := os.Lstat(p)
+		if err == nil && (within(t.filter.root, p) || fi.Mode()&fs.ModeSymlink != 0) {
 			t.anchor(p)
 		}
 	}
@@ -292,6 +294,14 @@ func (t *tree) check(n *node, name string) {
 	delete(n.links, name)
 	if err != nil || !t.place(n, n.scopes, name, typ) {
 		t.put(n, name, nil)
+	}
+}
+
+// enter looks at a new directory without waiting for the burst to end: what goes
+// on in it belongs to the burst.
+func (t *tree) enter(n *node, name string) {
+	if fi, err := os.Lstat(join(n.path, name)); err == nil && fi.IsDir() {
+		t.check(n, name)
 	}
 }
 

@@ -12,7 +12,7 @@ const (
 	hashMax       = 64 << 20  // larger files are known by size and time
 	hashEarlyMax  = 4 << 20   // largest file that is hashed before it changed
 	hashEarlyAll  = 256 << 20 // and all of them, at one look
-	hashAtOnceAll = 4 << 20   // how much of that before Add returns
+	hashAtOnceAll = 4 << 20   // how much of that before the look is over
 	hashAtOnceNum = 256
 
 	// grain is how long after a write another one may leave the same time
@@ -123,12 +123,9 @@ type job struct {
 
 func newContents() *contents { return &contents{known: map[string]*version{}} }
 
-// begin grants what may be hashed before it is needed: at once and later.
-func (c *contents) begin(atOnce bool) {
-	c.left = budget{all: hashEarlyAll}
-	if atOnce {
-		c.left.atOnce, c.left.files = hashAtOnceAll, hashAtOnceNum
-	}
+// begin grants what one look may hash before it is needed: at once and later.
+func (c *contents) begin() {
+	c.left = budget{all: hashEarlyAll, atOnce: hashAtOnceAll, files: hashAtOnceNum}
 }
 
 // look returns the version of a file as it is now, nil if it is no file. Against
