@@ -45,7 +45,7 @@ func rooms() []room {
 		{"runtime/bind", []string{"lang/graph"}, "fills the references of a graph with ports and paths"},
 		{"runtime/probe", []string{"lang/graph", "runtime/proc"}, "exec probes start processes, the others connect"},
 		{"runtime/task", []string{"lang/graph", "runtime/proc", "runtime/cache"}, "runs one task or restores it; needs no engine"},
-		{"runtime/keeper", []string{"runtime/proc", "runtime/logs"}, "does nothing clever: holds children, sockets and pipes"},
+		{"runtime/keeper", []string{"runtime/proc"}, "does nothing clever: holds children, sockets and pipes"},
 		{"runtime/engine", []string{"lang/graph", "runtime/machine", "runtime/bind", "runtime/probe", "runtime/notify", "runtime/proc", "runtime/task",
 			"runtime/logs", "runtime/control", "runtime/control/api", "runtime/watch", "runtime/cache"},
 			"owns live state and drives the rest; evaluation reaches it as a function"},

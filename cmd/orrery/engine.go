@@ -24,6 +24,7 @@ import (
 	"orrery/runtime/engine"
 	"orrery/runtime/keeper"
 	"orrery/runtime/logs"
+	"orrery/runtime/proc"
 )
 
 // engineVerb is the hidden verb of the engine process.
@@ -133,6 +134,7 @@ type house struct {
 	table    *bind.Table
 	engine   *engine.Engine
 	self     api.Engine
+	catchUp  bool // the project may have been edited while no engine ran
 }
 
 // What the house itself has kept.
@@ -155,7 +157,7 @@ func (h *house) open(ctx context.Context, state *keeper.State) error {
 	if h.place, err = placeOf(p); err != nil {
 		return err
 	}
-	if err := h.enter(left); err != nil {
+	if err := h.enter(ctx, left); err != nil {
 		return err
 	}
 	if err := h.furnish(p, o); err != nil {
@@ -165,6 +167,7 @@ func (h *house) open(ctx context.Context, state *keeper.State) error {
 		if err := h.engine.Restore(left); err != nil {
 			fmt.Fprintln(os.Stderr, "orrery:", err)
 		}
+		h.catchUp = true
 	}
 	return nil
 }
@@ -185,12 +188,12 @@ func projectOf(ctx context.Context, o orders, left engine.Restored) (*lang.Proje
 
 // enter takes the lock and the control socket, or takes them over, and has
 // them kept, so that no other engine comes in between and no client is refused.
-func (h *house) enter(left engine.Restored) error {
+func (h *house) enter(ctx context.Context, left engine.Restored) error {
 	var err error
 	if item, ok := left.Items[keptLock]; ok && len(item.Files) == 1 {
 		h.lock, err = h.place.Adopt(item.Files[0])
-	} else {
-		h.lock, err = control.Acquire(h.place)
+	} else if h.lock, err = control.Acquire(h.place); err == nil {
+		err = h.sweepFormer(ctx)
 	}
 	if err != nil {
 		return err
@@ -220,6 +223,18 @@ func (h *house) enter(left engine.Restored) error {
 	return nil
 }
 
+// sweepFormer ends what is left of a run whose keeper and engine were both
+// killed: its processes carry its name in their environment.
+func (h *house) sweepFormer(ctx context.Context) error {
+	file := filepath.Join(h.place.Dir, "run")
+	if former, err := os.ReadFile(file); err == nil && len(former) > 0 {
+		if n, err := proc.Sweep(ctx, string(former)); n > 0 || err != nil {
+			fmt.Fprintf(os.Stderr, "orrery: ended %d processes of a run whose keeper was killed (%v)\n", n, err)
+		}
+	}
+	return os.WriteFile(file, []byte(h.keeper.client.Run()), 0o600)
+}
+
 // furnish makes the engine of a place that is ours.
 func (h *house) furnish(p *lang.Project, o orders) error {
 	store, err := logs.Open(h.place.Logs)
@@ -236,10 +251,32 @@ func (h *house) furnish(p *lang.Project, o orders) error {
 	h.self = api.Engine{PID: os.Getpid(), Version: version(), Started: info.Started, Project: h.place.Project, Root: h.place.Root}
 	h.engine = engine.New(engine.Options{
 		Graph: p.Graph, Table: h.table, Bind: rebind, Spawner: h.keeper, Clock: engine.SystemClock{},
+		Load: func(ctx context.Context) (*graph.Graph, []engine.Input, error) {
+			p, err := loadFile(ctx, o.File, o.Params)
+			if err != nil {
+				return nil, nil, err
+			}
+			return p.Graph, inputsOf(p), nil
+		},
+		Watch:  &engine.Watching{Root: h.place.Root, Exclude: []string{h.place.Dir, h.place.Run, h.place.State}, Inputs: inputsOf(p)},
 		Keeper: h.keeper.client, Logs: store, MemoDir: filepath.Join(h.place.Dir, "values"),
 		RunDir: filepath.Join(h.place.Run, "s"), Run: h.keeper.client.Run(), Jobs: o.Jobs, KeepGoing: true,
 	})
 	return nil
+}
+
+// inputsOf is what the evaluation has read of the disk.
+func inputsOf(p *lang.Project) []engine.Input {
+	var inputs []engine.Input
+	for _, f := range p.Files {
+		switch {
+		case f.Kind == "pattern":
+			inputs = append(inputs, engine.Input{Pattern: f.Path})
+		case filepath.IsAbs(f.Path):
+			inputs = append(inputs, engine.Input{Path: f.Path})
+		}
+	}
+	return inputs
 }
 
 // serve answers clients until nothing is held and nothing runs.
@@ -250,6 +287,15 @@ func (h *house) serve(ctx context.Context) error {
 	go func() { served <- control.Serve(sctx, h.listener, &engine.Handler{Engine: h.engine, Self: h.self}) }()
 	if err := h.keeper.client.Serving(nil); err != nil {
 		return err
+	}
+	// What concerns no node has no log of its own.
+	go h.engine.Events(0, func(ev api.Event) {
+		if ev.Node == "" {
+			fmt.Fprintln(os.Stderr, "orrery:", ev.Text)
+		}
+	})
+	if h.catchUp {
+		go h.engine.CatchUp()
 	}
 	h.engine.Run(ctx, idleGrace)
 	stop()

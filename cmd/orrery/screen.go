@@ -96,6 +96,10 @@ func (s *screen) follow(store *logs.Store, names []string) (finish func()) {
 
 // event shows a change of state.
 func (s *screen) event(ev api.Event) {
+	if ev.Node == "" {
+		s.own("·", bold, "orrery", ev.Text)
+		return
+	}
 	took := ""
 	switch ev.State {
 	case "ready":

@@ -275,7 +275,7 @@ func (s *session) watch(ctx context.Context, since uint64) (done <-chan struct{}
 			if err := json.Unmarshal(raw, &ev); err != nil {
 				return err
 			}
-			if ours[ev.Node] {
+			if ours[ev.Node] || ev.Node == "" {
 				s.screen.event(ev)
 			}
 			return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"orrery/lang/graph"
 	"orrery/runtime/control"
@@ -32,6 +33,9 @@ func (e *Engine) Act(ctx context.Context, verb string, targets []string, only bo
 		nodes, err := e.named(targets)
 		failed = err
 		for _, n := range nodes {
+			if n.task != nil && !slices.Contains(targets, n.name()) {
+				continue // of a subtree or group
+			}
 			if n.svc != nil {
 				before[n.name()] = n.svc.state.Spawned
 			}

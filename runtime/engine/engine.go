@@ -26,6 +26,7 @@ import (
 	"orrery/runtime/bind"
 	"orrery/runtime/logs"
 	"orrery/runtime/proc"
+	"orrery/runtime/watch"
 )
 
 // Process is one running instance, as the engine needs it.
@@ -61,6 +62,11 @@ type Options struct {
 	Spawner Spawner
 	Clock   Clock
 
+	// Load evaluates the project anew, and says what it has read; nil: an edit
+	// of the project changes nothing.
+	Load func(context.Context) (*graph.Graph, []Input, error)
+	// Watch says which files are watched; nil: none.
+	Watch *Watching
 	// Keeper keeps what must outlive this engine; nil: nothing does.
 	Keeper Keeper
 	// Logs captures the output of services and tasks; nil: see Local.
@@ -78,6 +84,13 @@ type Options struct {
 	KeepGoing bool
 	// Local is set for an orrery run: the tasks run in the invoking process.
 	Local *Local
+}
+
+// Watching says where files are watched.
+type Watching struct {
+	Root    string   // of the project
+	Exclude []string // absolute paths that never count: state, logs
+	Inputs  []Input  // what the evaluation of the graph has read
 }
 
 // Local says what an engine has that runs tasks in a terminal, perhaps beside
@@ -108,7 +121,8 @@ type Engine struct {
 
 	applied
 	schedule
-	keep    *keep // nil without a Keeper
+	keep    *keep          // nil without a Keeper
+	watcher *watch.Watcher // nil when nothing is watched
 	nodes   []*node
 	byName  map[string]*node
 	dirty   []*node // to be considered before the loop sleeps
@@ -167,6 +181,8 @@ func New(o Options) *Engine {
 func (e *Engine) Run(ctx context.Context, idle time.Duration) {
 	defer close(e.ended)
 	defer e.keep.end()
+	e.watchBegin()
+	defer e.watchEnd()
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	e.work = work
@@ -213,7 +229,9 @@ func (e *Engine) settle() {
 		for _, n := range batch {
 			n.queued = false
 			e.consider(n)
+			e.considerWatch(n)
 			e.save(n)
+			e.prune(n)
 		}
 	}
 	e.answer()

@@ -38,7 +38,7 @@ func (h *Handler) call(ctx context.Context, conn *control.Conn, method string, p
 		}
 		return h.status(p.Names)
 	case api.MethodHold:
-		return h.hold(conn, params)
+		return h.hold(ctx, conn, params)
 	case api.MethodRelease:
 		return nil, h.release(ctx, conn, params)
 	case api.MethodGone:
@@ -111,7 +111,7 @@ func (h *Handler) status(names []string) (any, error) {
 	return s, err
 }
 
-func (h *Handler) hold(conn *control.Conn, params json.RawMessage) (any, error) {
+func (h *Handler) hold(ctx context.Context, conn *control.Conn, params json.RawMessage) (any, error) {
 	var p api.Hold
 	if err := control.Decode(params, &p); err != nil {
 		return nil, err
@@ -124,7 +124,7 @@ func (h *Handler) hold(conn *control.Conn, params json.RawMessage) (any, error) 
 	if !p.Detach {
 		holder = holderOf(conn, p.Client)
 	}
-	if err := h.Engine.agree(p.Digest); err != nil {
+	if err := h.Engine.agree(ctx, p.Digest); err != nil {
 		return nil, err
 	}
 	names, err := h.Engine.Hold(holder, p.Targets, mode)
@@ -141,18 +141,24 @@ func (h *Handler) hold(conn *control.Conn, params json.RawMessage) (any, error) 
 	return api.Hold{Targets: names, Mode: p.Mode, Detach: p.Detach, Digest: p.Digest}, nil
 }
 
-// agree is an error when a client speaks of another graph than the engine.
-func (e *Engine) agree(digest string) error {
-	var own string
-	if err := e.call(func() { own = e.digest }); err != nil {
-		return err
-	}
-	if digest == "" || digest == own {
-		return nil
+// agree is an error when a client speaks of another graph than the engine, also
+// when the engine has looked at the files again.
+func (e *Engine) agree(ctx context.Context, digest string) error {
+	for range 2 {
+		var own string
+		if err := e.call(func() { own = e.digest }); err != nil {
+			return err
+		}
+		if digest == "" || digest == own {
+			return nil
+		}
+		if err := e.Reload(ctx); err != nil {
+			return &control.Error{Code: control.CodeConflict, Message: "the running engine cannot apply this services.star: " + err.Error(), Hint: "orrery down, then again"}
+		}
 	}
 	return &control.Error{
 		Code:    control.CodeConflict,
-		Message: "the running engine has another services.star: it was edited, or has other parameters",
+		Message: "the running engine has other parameters or another project file",
 		Hint:    "orrery down, then again",
 	}
 }

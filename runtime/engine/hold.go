@@ -9,8 +9,15 @@ import (
 
 // hold is what one client keeps up.
 type hold struct {
+	wants []want          // what was asked for
 	nodes map[string]bool // false: released, and perhaps still stopping
 	conns int             // connections that its client has
+}
+
+// want is one wish of a client.
+type want struct {
+	Targets []string        `json:"targets,omitempty"`
+	Mode    graph.Selection `json:"mode"`
 }
 
 // Hold has the engine bring up targets and what mode adds to them, under the
@@ -22,13 +29,13 @@ func (e *Engine) Hold(holder string, targets []string, mode graph.Selection) ([]
 	var failed error
 	err := e.call(func() {
 		if names, failed = e.graph.Need(targets, mode); failed == nil {
-			failed = e.hold(holder, names)
+			failed = e.hold(holder, want{targets, mode}, names)
 		}
 	})
 	return names, errors.Join(err, failed)
 }
 
-func (e *Engine) hold(holder string, names []string) error {
+func (e *Engine) hold(holder string, w want, names []string) error {
 	e.held = true // also if it fails: then there is nothing to stay for
 	var fresh []string
 	for _, name := range names {
@@ -47,6 +54,7 @@ func (e *Engine) hold(holder string, names []string) error {
 		h = &hold{nodes: map[string]bool{}}
 		e.holds[holder] = h
 	}
+	h.wants = append(h.wants, w)
 	e.failed = false
 	for _, name := range names {
 		n := e.byName[name]

@@ -71,6 +71,12 @@ type savedInstance struct {
 	Cursor  logs.Cursor `json:"cursor,omitempty"`
 }
 
+// savedHold is a hold as it is kept.
+type savedHold struct {
+	Wants []want          `json:"wants"`
+	Nodes map[string]bool `json:"nodes"`
+}
+
 // keep writes to the Keeper, in order, from a goroutine of its own.
 type keep struct {
 	to   Keeper
@@ -182,9 +188,9 @@ func (e *Engine) saveHolds() {
 	if e.keep == nil {
 		return
 	}
-	holds := make(map[string]map[string]bool, len(e.holds))
+	holds := make(map[string]savedHold, len(e.holds))
 	for name, h := range e.holds {
-		holds[name] = maps.Clone(h.nodes)
+		holds[name] = savedHold{h.wants, maps.Clone(h.nodes)}
 	}
 	e.keep.put(keptHolds, holds, nil)
 }
@@ -255,13 +261,13 @@ func (e *Engine) Restore(r Restored) error {
 }
 
 func (e *Engine) restoreHolds(r Restored) {
-	var holds map[string]map[string]bool
+	var holds map[string]savedHold
 	if json.Unmarshal(r.Items[keptHolds].Blob, &holds) != nil {
 		return
 	}
-	for name, nodes := range holds {
-		h := &hold{nodes: map[string]bool{}}
-		for node, held := range nodes {
+	for name, kept := range holds {
+		h := &hold{wants: kept.Wants, nodes: map[string]bool{}}
+		for node, held := range kept.Nodes {
 			if n := e.byName[node]; n != nil {
 				h.nodes[node] = held
 				if held {
@@ -350,13 +356,13 @@ func (s *keep) know(key string, blob []byte) {
 func (e *Engine) resume(n *node) {
 	for _, in := range n.svc.instances {
 		v := e.view(n)
+		e.openTerminal(n, in)
 		go func() { e.exited(n, in, v, in.proc.Wait()) }()
 	}
 	for _, in := range []machine.Instance{n.svc.state.Main, n.svc.state.Other} {
 		switch live := n.svc.instances[in.ID]; {
 		case in.ID == 0:
 		case live == nil && !in.Alive && !in.Exited: // it was killed before the process was made
-		e.openTerminal(n, in)
 			e.spawn(n, in.ID)
 		case live == nil && !in.Exited:
 			e.later(func() {

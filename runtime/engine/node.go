@@ -30,6 +30,10 @@ type node struct {
 	holders  int      // holds that take it
 	external bool     // another engine runs it
 	queued   bool     // is in Engine.dirty
+	removed  bool     // is no longer declared: to be stopped and forgotten
+	stale    string   // why it must restart once what it waits for holds again
+	watched  string   // for what its files are watched; "" when they are not
+	watches  int      // subscriptions made
 	conds    conds
 	svc      *service // live state of a service; nil of a task
 	task     *taskRun // live state of a task; nil of a service
@@ -64,6 +68,9 @@ type taskRun struct {
 	cancel func()            // not nil while it runs
 	done   bool              // has ended, whatever the result
 	values map[string]string // that it wrote
+	again  bool              // run it again when it has ended: its result is of the past
+	once   bool              // run it although nobody holds it
+	digest string            // of its outputs, when it last succeeded
 }
 
 func newNode(def *graph.Node, g *graph.Graph) *node {
@@ -153,8 +160,12 @@ func (e *Engine) consider(n *node) {
 		e.gate(n)
 	}
 	switch {
+	case n.holders == 0 && n.task != nil && n.task.once && !n.live():
+		e.considerStart(n)
 	case n.holders == 0:
 		e.considerStop(n)
+	case n.stale != "" && n.svc != nil && n.svc.wanted:
+		e.considerStale(n)
 	case n.live() || n.task != nil && n.task.done || n.svc != nil && n.ended():
 	default:
 		e.considerStart(n)

@@ -116,7 +116,18 @@ func (e *Engine) finishTask(n *node, r task.Result) {
 	if n.task.values = r.Values; on&isSucceeded != 0 && len(r.Values) > 0 {
 		e.bind.SetValues(n.name(), r.Values)
 	}
+	if n.task.again {
+		n.task.again = false
+		e.admit()
+		e.reset(n)
+		e.touch(n)
+		return
+	}
+	n.task.once = false
 	e.become(n, state, r.Reason)
+	if on&isSucceeded != 0 {
+		e.rebuilt(n, r)
+	}
 	e.set(n, on, 0)
 	e.gone(n)
 	e.admit()
@@ -147,4 +158,27 @@ func (e *Engine) admit() {
 		e.touch(n)
 	}
 	e.queue = kept
+}
+
+// rebuilt has the running services restart that refer to an output or a value
+// of a task, when these are not what they were.
+func (e *Engine) rebuilt(n *node, r task.Result) {
+	old := n.task.digest
+	n.task.digest = r.Digest
+	if old == "" || old == r.Digest {
+		return
+	}
+	for _, edge := range n.in {
+		from := e.byName[edge.From]
+		if edge.Ref == "" || edge.To != n.name() {
+			continue
+		}
+		switch {
+		case from.svc != nil && from.live():
+			from.stale = n.name() + " made something new"
+			e.touch(from)
+		case from.task != nil && from.task.done && from.holders > 0:
+			e.rerun(from, n.name()+" made something new")
+		}
+	}
 }

@@ -113,6 +113,8 @@ type Result struct {
 	Err error
 	// Values are the values that it wrote, or, if it was skipped, wrote last.
 	Values map[string]string
+	// Digest is a hash of the outputs and values of a task that succeeded or was skipped; empty if it declares none.
+	Digest string
 	// Started and Ended are wall-clock times. Tries is how often it was run.
 	Started, Ended time.Time
 	Tries          int
@@ -134,6 +136,7 @@ func (r *Result) run(ctx context.Context, j *Job) {
 		return
 	}
 	defer outs.close()
+	defer r.sum(j, outs)
 	if why := r.skip(ctx, j); why != "" {
 		r.State, r.Reason = Skipped, why
 		return
@@ -148,6 +151,17 @@ func (r *Result) run(ctx context.Context, j *Job) {
 		if r.State != Failed || r.Tries > j.Retries || errors.Is(r.Err, fs.ErrNotExist) {
 			return
 		}
+	}
+}
+
+// sum works out the digest of what there is now.
+func (r *Result) sum(j *Job, outs *outputs) {
+	if r.State != Succeeded && r.State != Skipped || len(j.Outputs)+len(j.Values) == 0 {
+		return
+	}
+	var err error
+	if r.Digest, err = outs.digest(r.Values); err != nil && r.State == Succeeded {
+		r.fail(fmt.Errorf("cannot read the outputs: %w", err))
 	}
 }
 

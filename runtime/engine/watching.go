@@ -1,0 +1,202 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"orrery/lang/graph"
+	"orrery/runtime/machine"
+	"orrery/runtime/watch"
+)
+
+// Input is something that the evaluation of the project has read: a change of
+// it asks for another one.
+type Input struct {
+	Path    string // absolute; empty for a pattern
+	Pattern string // relative to the project
+}
+
+// The subscriptions of the watcher: the inputs of the evaluation, and the
+// declared ones of a node.
+const (
+	watchProject = "project"
+	watchNode    = "node "
+)
+
+// watchBegin starts the watcher and subscribes to the inputs of the evaluation.
+func (e *Engine) watchBegin() {
+	if e.opt.Watch == nil {
+		return
+	}
+	w, err := watch.New(watch.Options{
+		Root: e.opt.Watch.Root, Exclude: e.opt.Watch.Exclude,
+		Warn: func(text string) { e.later(func() { e.say(text) }) },
+	})
+	if err != nil {
+		e.say("cannot watch files: " + err.Error())
+		return
+	}
+	e.watcher = w
+	e.watchInputs(e.opt.Watch.Inputs)
+	go e.watchLoop(w)
+}
+
+func (e *Engine) watchEnd() {
+	if e.watcher != nil {
+		go e.watcher.Close()
+	}
+}
+
+// watchLoop takes what the watcher sees into the loop, until the watcher is
+// closed.
+func (e *Engine) watchLoop(w *watch.Watcher) {
+	for c := range w.Changes() {
+		if c.ID == watchProject {
+			e.CatchUp()
+			continue
+		}
+		e.post(func() { e.filesChanged(c) })
+	}
+}
+
+// CatchUp evaluates the project and applies what has changed, as after an edit,
+// and says what came of it.
+func (e *Engine) CatchUp() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := e.Reload(ctx); err != nil {
+		e.post(func() { e.say("services.star was not applied; what runs goes on as it is:\n" + err.Error()) })
+	}
+}
+
+// watchInputs subscribes to what the evaluation has read.
+func (e *Engine) watchInputs(inputs []Input) {
+	if e.watcher == nil || len(inputs) == 0 {
+		return
+	}
+	s := watch.Spec{ID: watchProject, Debounce: 50 * time.Millisecond, Gitignored: true}
+	for _, in := range inputs {
+		if in.Pattern != "" {
+			s.Patterns = append(s.Patterns, watch.Pattern{Include: []string{in.Pattern}})
+			continue
+		}
+		s.Paths = append(s.Paths, in.Path)
+	}
+	e.subscribe(s)
+}
+
+// subscribe adds a subscription outside of the loop: it looks at the disk.
+func (e *Engine) subscribe(s watch.Spec) {
+	w := e.watcher
+	go func() {
+		if err := w.Add(s); err != nil {
+			e.post(func() { e.say("cannot watch: " + err.Error()) })
+		}
+	}()
+}
+
+// considerWatch watches for a held node what it declares, and for no other.
+func (e *Engine) considerWatch(n *node) {
+	if e.watcher == nil || n.external {
+		return
+	}
+	declared := n.def.Common().Watch
+	want := n.holders > 0 && !n.removed && len(declared) > 0
+	key := ""
+	if want {
+		key = fmt.Sprint(len(declared), e.digest)
+	}
+	if key == n.watched {
+		return
+	}
+	for i := range max(n.watches, len(declared)) {
+		id := fmt.Sprintf("%s%s %d", watchNode, n.name(), i)
+		if !want || i >= len(declared) {
+			e.watcher.Remove(id)
+			continue
+		}
+		e.subscribe(e.watchSpec(n, id, declared[i]))
+	}
+	n.watched, n.watches = key, len(declared)
+}
+
+// watchSpec is a declared watch in the watcher's words.
+func (e *Engine) watchSpec(n *node, id string, w graph.Watch) watch.Spec {
+	s := watch.Spec{ID: id, Ignore: w.Ignore, Extensions: w.Extensions, Debounce: time.Duration(w.Debounce)}
+	for _, p := range w.Paths {
+		if p.Pattern != nil {
+			s.Patterns = append(s.Patterns, watch.Pattern{Include: p.Pattern.Include, Exclude: p.Pattern.Exclude})
+			continue
+		}
+		if path, err := e.bind.Path(p.Path, n.name()); err == nil {
+			s.Paths = append(s.Paths, path)
+		}
+	}
+	for _, o := range e.outputsBelow(n) {
+		s.Exclude = append(s.Exclude, filepath.Join(e.bind.Root(), o))
+	}
+	return s
+}
+
+// outputsBelow are the declared output paths of all tasks: their change is no
+// change of sources.
+func (e *Engine) outputsBelow(*node) []string {
+	var paths []string
+	for _, n := range e.graph.Nodes {
+		if n.Kind != graph.KindTask {
+			continue
+		}
+		for _, o := range n.Task.Outputs {
+			if text, ok := o.Value.Path.Plain(); ok && o.Value.Path != nil {
+				paths = append(paths, text)
+			}
+		}
+	}
+	return paths
+}
+
+// filesChanged does what a declared watch says.
+func (e *Engine) filesChanged(c watch.Change) {
+	name, i, ok := strings.Cut(strings.TrimPrefix(c.ID, watchNode), " ")
+	n := e.byName[name]
+	index := 0
+	if _, err := fmt.Sscan(i, &index); !ok || err != nil || n == nil || n.holders == 0 || index >= len(n.def.Common().Watch) {
+		return
+	}
+	why := c.Files[0] + " changed"
+	if c.Count > 1 {
+		why = fmt.Sprintf("%s and %d more changed", c.Files[0], c.Count-1)
+	}
+	do := n.def.Common().Watch[index].Do
+	switch {
+	case do.Task != "":
+		e.rerun(e.byName[do.Task], why)
+	case n.task != nil:
+		e.rerun(n, why)
+	case do.Action == "reload":
+		e.step(n, machine.Event{Kind: machine.EventFileChanged, Reload: true, Text: why})
+	default:
+		e.step(n, machine.Event{Kind: machine.EventFileChanged, Text: why})
+	}
+}
+
+// rerun has a task run again: one that runs is stopped first, for its result
+// is of the past.
+func (e *Engine) rerun(n *node, why string) {
+	if n == nil || n.task == nil {
+		return
+	}
+	e.publish(n, n.show.State, why)
+	if n.task.cancel != nil {
+		n.task.again = true
+		n.task.cancel()
+		return
+	}
+	n.task.once = n.holders == 0
+	e.failed = false
+	e.reset(n)
+	e.touch(n)
+}
