@@ -232,6 +232,8 @@ func helper(args []string) int {
 			}
 			p.Wait()
 		}
+	case "lonely":
+		return lonely()
 	case "orphans":
 		return orphans()
 	case "chaser":

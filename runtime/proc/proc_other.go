@@ -159,6 +159,9 @@ func Tree(pid int) []int { return nil }
 // Cgroup needs Linux.
 func Cgroup(name string) (string, error) { return "", fmt.Errorf("cannot use cgroups: %w", errLinux) }
 
+// LimitMeans says that memory, tasks and cpu of a program cannot be limited here.
+func LimitMeans() (memory, tasks, cpu string) { return "", "", "" }
+
 // Shim needs Linux.
 func Shim(args []string) int {
 	fmt.Fprintf(os.Stderr, "orrery %s: %v\n", Verb, errLinux)
@@ -176,3 +179,11 @@ func (r *Reaper) Run(ctx context.Context) error {
 	<-ctx.Done()
 	return nil
 }
+
+// Identify needs Linux.
+func Identify(pid int) (Identity, error) {
+	return Identity{}, fmt.Errorf("cannot identify pid %d: %w", pid, errLinux)
+}
+
+// Member needs Linux: nobody is one here.
+func Member(pid, root int, marker string) bool { return false }

@@ -100,6 +100,16 @@ func (r *Reaper) round() int {
 	return n
 }
 
+// strangers reports whether this process has a child, living or a zombie, that is not one of our own.
+func (r *Reaper) strangers() bool {
+	for _, pid := range children(os.Getpid()) {
+		if _, mine := r.own.Load(pid); !mine {
+			return true
+		}
+	}
+	return false
+}
+
 // Run makes this process a subreaper and reaps orphans as they end, until ctx is done.
 func (r *Reaper) Run(ctx context.Context) error {
 	if err := Subreaper(); err != nil {
