@@ -244,12 +244,12 @@ for n in ["a", "b"]:
 
 // TestLater lists what is not yet effective, with its line.
 func TestLater(t *testing.T) {
-	p := mustLoad(t, "service(\"a\", command = [\"x\"],\n    watch = [\"src\"])\n")
-	if len(p.Later) != 1 || p.Later[0].Line != 2 || p.Later[0].Message != "not yet effective: service.watch" {
+	p := mustLoad(t, "service(\"a\", command = [\"x\"],\n    site = site(\"x.test\"))\n")
+	if len(p.Later) != 1 || p.Later[0].Line != 2 || p.Later[0].Message != "not yet effective: service.site" {
 		t.Errorf("got %v", p.Later)
 	}
-	if w := p.Graph.Node("a").Service.Watch; len(w) != 1 || len(w[0].Paths) != 1 {
-		t.Errorf("got watch %v", w)
+	if s := p.Graph.Node("a").Service.Site; s == nil || s.Domain != "x.test" {
+		t.Errorf("got site %v", s)
 	}
 }
 

@@ -58,6 +58,18 @@ func setup(env *testscript.Env) error {
 	env.Vars = append(env.Vars,
 		"HOME="+home, "USER="+os.Getenv("USER"), "LANG=C.UTF-8",
 		"XDG_RUNTIME_DIR="+run, "XDG_CACHE_HOME="+filepath.Join(env.WorkDir, ".cache"))
+	repo, err := filepath.Abs("../..")
+	if err != nil {
+		return err
+	}
+	env.Vars = append(env.Vars, "REPO="+repo)
+	for _, v := range []string{"GOCACHE", "GOMODCACHE", "GOPROXY", "GOFLAGS", "GONOSUMDB", "GOTOOLCHAIN"} { // for scripts that build
+		out, err := exec.Command("go", "env", v).Output()
+		if err != nil {
+			return err
+		}
+		env.Vars = append(env.Vars, v+"="+strings.TrimSpace(string(out)))
+	}
 	t := env.T().(testing.TB)
 	env.Defer(func() {
 		stopEngines(t, env)
