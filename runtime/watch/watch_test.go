@@ -19,7 +19,12 @@ type project struct {
 
 func newProject(t *testing.T, files ...string) *project {
 	t.Helper()
-	dir, err := filepath.EvalSymlinks(t.TempDir())
+	return newProjectIn(t, t.TempDir(), files...)
+}
+
+func newProjectIn(t *testing.T, dir string, files ...string) *project {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
