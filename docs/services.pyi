@@ -213,7 +213,7 @@ def limits(*, memory: str | None = ..., tasks: int | None = ..., cpu: str | None
     Args:
         memory: Bytes of memory.
         tasks: Processes and threads.
-        cpu: Share of the processors: "150%".
+        cpu: Share of the processors: "150%" is one and a half. Needs a cgroup that can be written.
         nofile: Open files.
         core: Size of a core dump.
         nice: Niceness.

@@ -35,6 +35,10 @@ func (r *run) checkRecord(rec *spec.Record, call *spec.Call) {
 		if v.Kind == "every" && v.Interval == 0 {
 			bad("interval", "", "got 0s, want more")
 		}
+	case *graph.Limits:
+		if v.CPU != "" && !share.MatchString(v.CPU) {
+			bad("cpu", "100% is one processor", "got %q, want a share of the processors such as \"50%%\" or \"150%%\"", v.CPU)
+		}
 	case *graph.Listen:
 		if v.Kind == "unix" || v.Kind == "unix_dgram" || v.Kind == "unix_seqpacket" {
 			name := strings.TrimPrefix(v.File, "@")
@@ -52,6 +56,9 @@ func (r *run) checkRecord(rec *spec.Record, call *spec.Call) {
 }
 
 var statusPart = regexp.MustCompile(`^([1-5]xx|[1-5][0-9][0-9](-[1-5][0-9][0-9])?)$`)
+
+// share is a part of the processors.
+var share = regexp.MustCompile(`^[1-9][0-9]{0,5}%$`)
 
 func validStatus(s string) bool {
 	for part := range strings.SplitSeq(s, ",") {

@@ -228,7 +228,7 @@ type Log struct {
 type Limits struct {
 	Memory      *Size  `json:"memory,omitzero"`        // Bytes of memory.
 	Tasks       *int   `json:"tasks,omitzero"`         // Processes and threads.
-	CPU         string `json:"cpu,omitzero"`           // Share of the processors: "150%".
+	CPU         string `json:"cpu,omitzero"`           // Share of the processors: "150%" is one and a half. Needs a cgroup that can be written.
 	Nofile      *int   `json:"nofile,omitzero"`        // Open files.
 	Core        *Size  `json:"core,omitzero"`          // Size of a core dump.
 	Nice        *int   `json:"nice,omitzero"`          // Niceness.

@@ -87,10 +87,14 @@ func (e *Engine) spawn(n *node, id int) {
 		if spec.ReadyFile != nil {
 			spec.ReadyFile.Close()
 		}
-		now := time.Now()
+		now, idle := time.Now(), unlimited(spec.Limits)
 		e.post(func() {
 			in.started = now
 			e.spawned(n, in, p, err)
+			if idle != "" && err == nil {
+				n.mark(noteMark, idle)
+				e.publish(n, n.show.State, idle)
+			}
 		})
 		if err != nil {
 			return
@@ -228,7 +232,7 @@ func (e *Engine) exited(n *node, in *instance, v view, exit proc.Exit) {
 	if capture != nil {
 		tty.drain()
 		capture.Drain(ctx)
-		capture.Mark("exited", exit.String())
+		capture.Mark("exited", exitText(v.def.Service, exit))
 	}
 	inUse := !exit.Ok() && !ready && len(v.def.Service.Ports) > 0 && e.said(v.def.Name(), in.launch.cursor, addressInUse)
 	e.post(func() {
@@ -238,6 +242,9 @@ func (e *Engine) exited(n *node, in *instance, v view, exit proc.Exit) {
 		ev := machine.Event{Kind: machine.EventExited, Instance: in.id, Code: exit.Code}
 		if exit.Signal != 0 {
 			ev.Signal = signalName(exit.Signal)
+		}
+		if exit.OOM {
+			ev.Text = exitText(v.def.Service, exit)
 		}
 		e.step(n, ev)
 	})
@@ -378,39 +385,6 @@ func (e *Engine) closeNotify(n *node) {
 		n.svc.notify = nil
 		e.keep.drop(keptNotify + n.name())
 	}
-}
-
-func limitsOf(s *graph.Service) proc.Limits {
-	var l proc.Limits
-	if h := s.Harden; h != nil {
-		l.NoNewPrivs = h.NoNewPrivileges
-		if len(h.Capabilities) > 0 {
-			l.Capabilities = h.Capabilities
-		}
-	}
-	d := s.Limits
-	if d == nil {
-		return l
-	}
-	if d.Memory != nil {
-		l.Memory = uint64(*d.Memory)
-	}
-	if d.Tasks != nil {
-		l.Tasks = uint64(*d.Tasks)
-	}
-	if d.Nofile != nil {
-		l.Nofile = uint64(*d.Nofile)
-	}
-	if d.Core != nil {
-		core := uint64(*d.Core)
-		l.Core = &core
-	}
-	if d.Umask != nil {
-		mask := uint32(*d.Umask)
-		l.Umask = &mask
-	}
-	l.Nice, l.OOMScoreAdj = d.Nice, d.OOMScoreAdj
-	return l
 }
 
 // passing names the processes of a task or helper, each time anew.

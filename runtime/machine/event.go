@@ -29,7 +29,8 @@ type Event struct {
 	Transient bool
 	// Reload says that the change asks for a reload, not a restart (EventFileChanged).
 	Reload bool
-	// Text is the error (EventSpawnFailed, EventProbeFailed) or the reason that the
+	// Text is the error (EventSpawnFailed, EventProbeFailed), how a process ended where Code or Signal does not say it (EventExited),
+	// or the reason that the
 	// user is shown ("main.go changed").
 	Text string
 }

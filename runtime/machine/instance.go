@@ -316,11 +316,17 @@ func (m *step) exit() Result {
 	if r.Signal != "" {
 		r.Code = -1
 		r.Text = "signal " + r.Signal
+		if m.e.Text != "" {
+			r.Text = m.e.Text
+		}
 		r.Clean = r.Signal == m.p.Stop.signal() || slices.Contains(good, r.Signal)
 		return r
 	}
 	code := strconv.Itoa(r.Code)
 	r.Text = "exit " + code
+	if m.e.Text != "" {
+		r.Text = m.e.Text
+	}
 	r.Clean = slices.Contains(good, code)
 	return r
 }

@@ -20,13 +20,7 @@ func Cgroup(name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("cannot use cgroups: %w", err)
 	}
-	clean := func(r rune) rune {
-		if r == '/' || r < ' ' {
-			return '-'
-		}
-		return r
-	}
-	dir := filepath.Join(base, "orrery-"+strings.Map(clean, name))
+	dir := filepath.Join(base, cgroupName(name))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("cannot use cgroups: %w", err)
 	}
@@ -35,6 +29,17 @@ func Cgroup(name string) (string, error) {
 		return "", fmt.Errorf("cannot use cgroups: %s is not ours to kill by (Linux 5.14 and a delegated cgroup are needed)", dir)
 	}
 	return dir, nil
+}
+
+// cgroupName makes a name into that of a cgroup of ours.
+func cgroupName(name string) string {
+	clean := func(r rune) rune {
+		if r == '/' || r < ' ' {
+			return '-'
+		}
+		return r
+	}
+	return "orrery-" + strings.Map(clean, name)
 }
 
 // ownCgroup is the directory of the v2 cgroup that we are in.

@@ -92,7 +92,9 @@ func Sweep(ctx context.Context, marker string) (int, error) {
 	}
 	h := newHunt(marker)
 	h.marker, h.under = marker, true
-	return h.run(ctx)
+	n, err := h.run(ctx)
+	removeStale(marker)
+	return n, err
 }
 
 // KillDescendants kills everything below this process, as KillTree does, but the processes spare and what is below them.

@@ -14,8 +14,8 @@ import (
 func ptr[T any](v T) *T { return &v }
 
 func TestLimits(t *testing.T) {
-	out, e := run(t, &Spec{Argv: []string{"bash", "-c", "ulimit -n; ulimit -Hn; ulimit -c; ulimit -v; ulimit -u; umask; nice; cat /proc/self/oom_score_adj; grep NoNewPrivs /proc/self/status"},
-		Limits: Limits{Nofile: 123, Core: ptr(uint64(0)), Memory: 512 << 20, Tasks: 5000, Umask: ptr(uint32(0o27)), Nice: ptr(7), OOMScoreAdj: ptr(900), NoNewPrivs: true}})
+	out, e := runBy(t, &Spec{Argv: []string{"bash", "-c", "ulimit -n; ulimit -Hn; ulimit -c; ulimit -v; ulimit -u; umask; nice; cat /proc/self/oom_score_adj; grep NoNewPrivs /proc/self/status"},
+		Limits: Limits{Nofile: 123, Core: ptr(uint64(0)), Memory: 512 << 20, Tasks: 5000, Umask: ptr(uint32(0o27)), Nice: ptr(7), OOMScoreAdj: ptr(900), NoNewPrivs: true}}, bare)
 	if want := "123\n123\n0\n524288\n5000\n0027\n7\n900\nNoNewPrivs:\t1\n"; out != want {
 		t.Errorf("got %q, %v\nwant %q", out, e, want)
 	}
@@ -38,7 +38,7 @@ func TestSmallMemoryWithBigEnvironment(t *testing.T) {
 		big = append(big, fmt.Sprintf("V%d=%s", i, strings.Repeat("x", 1000)))
 	}
 	for range 5 {
-		out, e := run(t, &Spec{Argv: []string{"sh", "-c", "echo $V999 | wc -c"}, Env: env(big...), Limits: Limits{Memory: 32 << 20}})
+		out, e := runBy(t, &Spec{Argv: []string{"sh", "-c", "echo $V999 | wc -c"}, Env: env(big...), Limits: Limits{Memory: 32 << 20}}, bare)
 		if strings.TrimSpace(out) != "1001" {
 			t.Errorf("got %q, %v", out, e)
 		}
@@ -53,7 +53,7 @@ func TestStartErrorWithSmallMemory(t *testing.T) {
 		{write(t, "script", "#!/no/such/interpreter\n", 0o755), "", "run", `interpreter "/no/such/interpreter"`},
 		{write(t, "noheader", "x\n", 0o755), "", "run", "#!"},
 	} {
-		e := startErr(t, &Spec{Argv: []string{r.argv}, Limits: Limits{Memory: 1 << 20}})
+		e := errBy(t, &Spec{Argv: []string{r.argv}, Limits: Limits{Memory: 1 << 20}}, bare)
 		if e.Op != r.op || !strings.Contains(e.Error(), r.text) {
 			t.Errorf("got %s: %v", e.Op, e)
 		}
@@ -119,7 +119,7 @@ func TestUserMayNotEnter(t *testing.T) {
 func TestUserCannotRaise(t *testing.T) {
 	nobody(t)
 	// Root sets what only root may set before it becomes the user.
-	out, e := run(t, &Spec{Argv: []string{"bash", "-c", "nice; id -u; ulimit -u"}, User: "nobody", Limits: Limits{Nice: ptr(-3), Tasks: 3}})
+	out, e := runBy(t, &Spec{Argv: []string{"bash", "-c", "nice; id -u; ulimit -u"}, User: "nobody", Limits: Limits{Nice: ptr(-3), Tasks: 3}}, bare)
 	if !strings.HasPrefix(out, "-3\n") || !strings.HasSuffix(out, "\n3\n") {
 		t.Errorf("got %q, %v", out, e)
 	}

@@ -36,6 +36,22 @@ func env(more ...string) []string {
 // run starts s with its output captured, waits, and gives both.
 func run(t *testing.T, s *Spec) (string, Exit) {
 	t.Helper()
+	return runBy(t, s, Start)
+}
+
+// bare is Start where no cgroup can be written: limits are rlimits.
+func bare(s *Spec) (*Process, error) {
+	l := &launch{spec: s}
+	if err := l.prepare(); err != nil {
+		return nil, err
+	}
+	sealDescriptors()
+	return l.byShim(&confine{rest: s.Limits})
+}
+
+// runBy is run with a way to start.
+func runBy(t *testing.T, s *Spec, start func(*Spec) (*Process, error)) (string, Exit) {
+	t.Helper()
 	out, err := os.CreateTemp(t.TempDir(), "out")
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +66,7 @@ func run(t *testing.T, s *Spec) (string, Exit) {
 	if s.Env == nil {
 		s.Env = env()
 	}
-	p, err := Start(s)
+	p, err := start(s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,10 +82,15 @@ func run(t *testing.T, s *Spec) (string, Exit) {
 // startErr starts s, which must fail.
 func startErr(t *testing.T, s *Spec) *StartError {
 	t.Helper()
+	return errBy(t, s, Start)
+}
+
+func errBy(t *testing.T, s *Spec, start func(*Spec) (*Process, error)) *StartError {
+	t.Helper()
 	if s.Env == nil {
 		s.Env = env()
 	}
-	p, err := Start(s)
+	p, err := start(s)
 	if err == nil {
 		p.Signal(syscall.SIGKILL)
 		p.Wait()
@@ -231,6 +252,7 @@ func helper(args []string) int {
 				return fail(err)
 			}
 			p.Wait()
+			p.Close()
 		}
 	case "lonely":
 		return lonely()

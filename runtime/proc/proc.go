@@ -92,9 +92,12 @@ type Listener struct {
 
 // Limits are what a program may use and do. The zero value changes nothing.
 type Limits struct {
-	// Nofile is the number of descriptors, Memory the address space in bytes, Tasks the number of processes of the user.
-	// 0: unchanged. Soft and hard limit are both set.
-	Nofile, Memory, Tasks uint64
+	// Nofile is the number of descriptors. 0: unchanged. Soft and hard limit are both set.
+	Nofile uint64
+	// Memory is in bytes, Tasks the number of processes and threads, CPU a share of the processors in percent of one. 0: unchanged. They
+	// hold for the whole tree where a cgroup can be written; else Memory is each process's address space, Tasks counts all
+	// processes of the user, and CPU has no effect. [LimitMeans] says which it is.
+	Memory, Tasks, CPU uint64
 	// Core is the size of a core file in bytes; nil: unchanged.
 	Core *uint64
 	// Nice is the niceness from -20 to 19; nil: unchanged.
@@ -112,7 +115,7 @@ type Limits struct {
 
 // none says that nothing is limited.
 func (l *Limits) none() bool {
-	return l.Nofile == 0 && l.Memory == 0 && l.Tasks == 0 && l.Core == nil && l.Nice == nil && l.Umask == nil &&
+	return l.Nofile == 0 && l.Memory == 0 && l.Tasks == 0 && l.CPU == 0 && l.Core == nil && l.Nice == nil && l.Umask == nil &&
 		l.OOMScoreAdj == nil && !l.NoNewPrivs && l.Capabilities == nil
 }
 
@@ -139,6 +142,8 @@ type Exit struct {
 	Signal syscall.Signal `json:"signal,omitempty"`
 	// Core says that it left a core file.
 	Core bool `json:"core,omitempty"`
+	// OOM says that the kernel has killed it, or one of its tree, because the memory of Limits was used up.
+	OOM bool `json:"oom,omitempty"`
 	// Err says why the status is unknown. It is nil in all but rare cases: an adopted process on a kernel before 6.15.
 	Err error `json:"-"`
 }
@@ -151,6 +156,10 @@ func (e Exit) String() string {
 	switch {
 	case e.Err != nil:
 		return "ended: " + e.Err.Error()
+	case e.OOM && e.Signal != 0:
+		return "killed: out of memory"
+	case e.OOM:
+		return "exit " + strconv.Itoa(e.Code) + " after an out-of-memory kill"
 	case e.Signal != 0 && e.Core:
 		return "killed by " + SignalName(e.Signal) + ", core dumped"
 	case e.Signal != 0:
@@ -161,7 +170,7 @@ func (e Exit) String() string {
 
 // MarshalJSON writes all of e, the error as its text.
 func (e Exit) MarshalJSON() ([]byte, error) {
-	w := exitWire{Code: e.Code, Signal: int(e.Signal), Core: e.Core}
+	w := exitWire{Code: e.Code, Signal: int(e.Signal), Core: e.Core, OOM: e.OOM}
 	if e.Err != nil {
 		w.Err = e.Err.Error()
 	}
@@ -174,7 +183,7 @@ func (e *Exit) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &w); err != nil {
 		return err
 	}
-	*e = Exit{Code: w.Code, Signal: syscall.Signal(w.Signal), Core: w.Core}
+	*e = Exit{Code: w.Code, Signal: syscall.Signal(w.Signal), Core: w.Core, OOM: w.OOM}
 	if w.Err != "" {
 		e.Err = errors.New(w.Err)
 	}
@@ -185,6 +194,7 @@ type exitWire struct {
 	Code   int    `json:"code"`
 	Signal int    `json:"signal,omitempty"`
 	Core   bool   `json:"core,omitempty"`
+	OOM    bool   `json:"oom,omitempty"`
 	Err    string `json:"err,omitempty"`
 }
 

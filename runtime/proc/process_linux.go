@@ -22,6 +22,7 @@ type Process struct {
 	session    int
 	marker     string
 	cgroup     string
+	confine    *confine // nil: no cgroup limits it
 	foreground bool
 	child      bool // we started it: its status is ours to take
 	reaper     *Reaper
@@ -139,6 +140,7 @@ func (p *Process) control(f func(fd int)) error {
 // tree may still run: see KillTree.
 func (p *Process) Wait() Exit {
 	p.once.Do(func() {
+		defer func() { p.exit.OOM = !p.exit.Ok() && p.confine.killedInside() > 0 }()
 		try := p.reap
 		if !p.child {
 			try = p.peek
@@ -236,6 +238,7 @@ func (p *Process) Close() error {
 	if p.cgroup != "" {
 		removeCgroup(p.cgroup)
 	}
+	p.confine.remove()
 	return p.pidfd.Close()
 }
 

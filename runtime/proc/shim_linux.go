@@ -74,6 +74,9 @@ func (o *orders) execute(report int) *StartError {
 			return &StartError{Op: "listen", Path: strconv.Itoa(fd), Err: err}
 		}
 	}
+	if err := join(stringsOf(o.Join)); err != nil {
+		return err
+	}
 	if err := o.Limits.apply(); err != nil {
 		return err
 	}

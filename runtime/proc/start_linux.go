@@ -3,6 +3,7 @@ package proc
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -24,6 +25,7 @@ type orders struct {
 	Watchdog bool
 	Keep     int // descriptors from here on are not passed on
 	Limits   Limits
+	Join     [][]byte // cgroups to enter
 	Cred     *credential
 }
 
@@ -40,12 +42,25 @@ func (l *launch) start() (*Process, error) {
 		}
 	}
 	if len(s.Listen) > 0 || s.Watchdog > 0 || !s.Limits.none() || oddSignals() {
-		return l.byShim()
+		name := s.Marker
+		if name == "" {
+			name = fmt.Sprintf("%d-%d", os.Getpid(), time.Now().UnixNano())
+		}
+		c := confined(s.Limits, name)
+		p, err := l.byShim(c)
+		if err != nil {
+			c.remove()
+			return nil, err
+		}
+		if p.confine = c; c.unify != "" && p.cgroup == "" {
+			p.cgroup = c.unify
+		}
+		return p, nil
 	}
 	p, err := l.plain()
 	if err != nil && l.cred != nil {
 		// One errno cannot tell whether the user may not enter the directory or not run the program; the shim can.
-		return l.byShim()
+		return l.byShim(&confine{})
 	}
 	return p, err
 }
@@ -129,8 +144,8 @@ func forkExec(path string, argv []string, attr *syscall.ProcAttr) (int, error) {
 
 // byShim starts our own binary, which becomes the program. /proc/self/exe is the inode that we run from, held by the kernel:
 // it neither matters whether another user may reach our path nor whether the file there was replaced.
-func (l *launch) byShim() (*Process, error) {
-	memfd, err := l.orders()
+func (l *launch) byShim(c *confine) (*Process, error) {
+	memfd, err := l.orders(c)
 	if err != nil {
 		return nil, &StartError{Op: "shim", Path: l.paths[0], Err: err}
 	}
@@ -175,10 +190,10 @@ func (l *launch) byShim() (*Process, error) {
 }
 
 // orders writes what the shim must know into an anonymous file.
-func (l *launch) orders() (*os.File, error) {
+func (l *launch) orders(c *confine) (*os.File, error) {
 	s := l.spec
 	o := orders{Paths: bytesOf(l.paths), Argv: bytesOf(l.argv), Env: bytesOf(l.env), Dir: []byte(l.dir), Listen: len(s.Listen),
-		Watchdog: s.Watchdog > 0, Keep: len(l.files), Limits: s.Limits, Cred: l.cred}
+		Watchdog: s.Watchdog > 0, Keep: len(l.files), Limits: c.rest, Join: bytesOf(c.dirs), Cred: l.cred}
 	for i, x := range s.Listen {
 		if !x.Shared {
 			o.Blocking = append(o.Blocking, 3+i)
