@@ -73,6 +73,9 @@ func (a *app) check(p *lang.Project, err error) error {
 			all = append(all, finding{severityWarning, d})
 		}
 		for _, d := range p.Later {
+			if n := len(d.Stack); n > 0 && strings.HasPrefix(d.Stack[n-1].Pos.File, "@std//") {
+				continue // not the user's to change
+			}
 			all = append(all, finding{severityNote, d})
 		}
 	}

@@ -124,6 +124,15 @@ func version() string {
 	return info.Main.Version
 }
 
+// released is the version, or "" for a build that has none and so satisfies
+// every project(requires = ...).
+func released() string {
+	if v := version(); v != "devel" {
+		return v
+	}
+	return ""
+}
+
 func versionCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: noArgs,

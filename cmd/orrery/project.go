@@ -38,7 +38,7 @@ func (a *app) load(ctx context.Context) (*lang.Project, error) {
 
 func loadFile(ctx context.Context, file string, params map[string]string) (*lang.Project, error) {
 	return lang.Load(ctx, lang.Options{
-		File: file, Params: params, Getenv: os.LookupEnv, Std: stdlib.FS,
+		File: file, Params: params, Getenv: os.LookupEnv, Std: stdlib.FS, Version: released(),
 		Print: func(pos graph.Pos, msg string) { fmt.Fprintf(os.Stderr, "%s: %s\n", pos, msg) },
 	})
 }

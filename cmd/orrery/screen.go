@@ -21,13 +21,14 @@ type screen struct {
 	width  int
 	colors map[string]string
 	began  time.Time
+	since  map[string]time.Time // when each node began what it is at
 }
 
 // palette are the colours of names; red is kept for failures.
 var palette = [...]string{"36", "33", "32", "35", "34", "96", "93", "92", "95", "94"}
 
 func newScreen(a *app, names []string) *screen {
-	s := &screen{app: a, colors: map[string]string{}, began: time.Now()}
+	s := &screen{app: a, colors: map[string]string{}, since: map[string]time.Time{}, began: time.Now()}
 	for i, name := range names {
 		s.width = min(max(s.width, len(name)), 24)
 		s.colors[name] = palette[i%len(palette)]
@@ -100,7 +101,7 @@ func (s *screen) event(ev api.Event) {
 		s.own("·", bold, "orrery", ev.Text)
 		return
 	}
-	took := ""
+	took := s.took(ev)
 	switch ev.State {
 	case "ready":
 		if ev.From == "reloading" {
@@ -109,7 +110,7 @@ func (s *screen) event(ev api.Event) {
 		}
 		s.own("✓", green, ev.Node, "ready"+took)
 	case "succeeded":
-		s.own("✓", green, ev.Node, join("done", ev.Text))
+		s.own("✓", green, ev.Node, join("done"+took, ev.Text))
 	case "skipped":
 		s.own("✓", dim, ev.Node, join("skipped", ev.Text))
 	case "starting", "running":
@@ -137,6 +138,22 @@ func (s *screen) event(ev api.Event) {
 			s.own("·", dim, ev.Node, join("stopped", ev.Text))
 		}
 	}
+}
+
+// took is " in 1.2 s" at the end of what a node was at, from its events; it is
+// only called by the goroutine that receives them.
+func (s *screen) took(ev api.Event) string {
+	switch ev.State {
+	case "starting", "running":
+		if ev.From != ev.State {
+			s.since[ev.Node] = ev.Time
+		}
+	case "ready", "succeeded":
+		if t, ok := s.since[ev.Node]; ok && (ev.From == "starting" || ev.From == "running") {
+			return " in " + seconds(ev.Time.Sub(t))
+		}
+	}
+	return ""
 }
 
 func join(state, text string) string {

@@ -248,7 +248,10 @@ func (s *session) attach(ctx context.Context, c *control.Client, sigs <-chan os.
 	watched := s.watch(ectx, before.Seq)
 	err = s.run(ctx, sigs)
 	unwatch()
-	<-watched
+	if ended := <-watched; ended == nil && errors.Is(err, errLost) {
+		s.app.say("stopped from elsewhere")
+		return nil
+	}
 	return err
 }
 
@@ -261,16 +264,16 @@ func (s *session) lost(err error) error {
 	return err
 }
 
-// watch shows the events of our nodes until ctx ends.
-func (s *session) watch(ctx context.Context, since uint64) (done <-chan struct{}) {
+// watch shows the events of our nodes until ctx ends; no error means that the
+// engine has ended in order.
+func (s *session) watch(ctx context.Context, since uint64) (ended <-chan error) {
 	ours := make(map[string]bool, len(s.names))
 	for _, n := range s.names {
 		ours[n] = true
 	}
-	ended := make(chan struct{})
+	done := make(chan error, 1)
 	go func() {
-		defer close(ended)
-		s.client.Stream(ctx, api.MethodEvents, api.Events{Since: since}, func(raw json.RawMessage) error {
+		done <- s.client.Stream(ctx, api.MethodEvents, api.Events{Since: since}, func(raw json.RawMessage) error {
 			var ev api.Event
 			if err := json.Unmarshal(raw, &ev); err != nil {
 				return err
@@ -281,7 +284,7 @@ func (s *session) watch(ctx context.Context, since uint64) (done <-chan struct{}
 			return nil
 		})
 	}()
-	return ended
+	return done
 }
 
 // run waits until all is ready, then until a signal, the end of the engine, or

@@ -61,6 +61,7 @@ type service struct {
 	timers    map[machine.Timer]func()
 	out       *output
 	notify    *notify.Socket
+	act       activation // how connections start it
 }
 
 // taskRun is the live state of a task.
@@ -98,7 +99,7 @@ func (n *node) live() bool {
 	if n.task != nil {
 		return n.task.cancel != nil
 	}
-	return n.svc.wanted || len(n.svc.instances) > 0
+	return n.svc.wanted || len(n.svc.instances) > 0 || len(n.svc.act.conns.live) > 0
 }
 
 // conds is the set of conditions that hold of a node.
@@ -158,10 +159,13 @@ func (e *Engine) consider(n *node) {
 	}
 	if n.svc != nil {
 		e.gate(n)
+		e.considerListening(n)
 	}
 	switch {
-	case n.holders == 0 && n.task != nil && n.task.once && !n.live():
-		e.considerStart(n)
+	case n.holders == 0 && n.task != nil && n.task.once:
+		if !n.live() {
+			e.considerStart(n)
+		}
 	case n.holders == 0:
 		e.considerStop(n)
 	case n.stale != "" && n.svc != nil && n.svc.wanted:
@@ -175,6 +179,9 @@ func (e *Engine) consider(n *node) {
 // ended reports whether a service has run and will not by itself run again.
 func (n *node) ended() bool {
 	p := n.svc.state.Phase
+	if n.onDemand() {
+		return n.svc.act.gaveUp
+	}
 	return p == machine.Exited || p == machine.GaveUp
 }
 
@@ -192,7 +199,11 @@ func (e *Engine) gate(n *node) {
 		if n.show.Ready.IsZero() || len(n.gates) > 0 {
 			n.show.Ready = time.Now()
 		}
-		e.become(n, string(machine.Ready), "")
+		if n.listening() {
+			e.become(n, stateListening, "")
+		} else {
+			e.become(n, string(machine.Ready), "")
+		}
 		e.set(n, isReady, 0)
 	case !ready && had:
 		e.set(n, 0, isReady)
@@ -203,10 +214,7 @@ func (e *Engine) considerStart(n *node) {
 	waiting := ""
 	for _, edge := range n.out {
 		to := e.byName[edge.To]
-		if edge.Cond == graph.Stopped {
-			continue
-		}
-		if to.conds&condBit(edge.Cond) != 0 || to.holders == 0 && !to.external {
+		if to.conds&condBit(edge.Cond) != 0 || to.holders == 0 && !to.external && edge.Cond != graph.Stopped {
 			continue // holds, or was left out on purpose (only)
 		}
 		if why, root := e.never(to, edge.Cond); why != "" {
@@ -226,6 +234,10 @@ func (e *Engine) considerStart(n *node) {
 		e.startTask(n)
 		return
 	}
+	if n.onDemand() {
+		e.listen(n)
+		return
+	}
 	n.show.Reason, n.show.Cause = "", ""
 	n.svc.wanted = true
 	e.step(n, machine.Event{Kind: machine.EventStart})
@@ -243,7 +255,7 @@ func (e *Engine) never(n *node, c graph.Cond) (why, root string) {
 		}
 		return "", ""
 	}
-	if n.svc == nil || c == graph.Completed || c == graph.Started {
+	if n.svc == nil || c == graph.Completed || c == graph.Started || c == graph.Stopped {
 		return "", ""
 	}
 	if n.ended() {
@@ -304,6 +316,9 @@ func (e *Engine) considerStop(n *node) {
 	}
 	if n.task != nil {
 		n.task.cancel()
+		return
+	}
+	if e.unlisten(n, false) {
 		return
 	}
 	if n.svc.wanted {

@@ -121,6 +121,8 @@ func (e *Engine) phase(n *node, text string) {
 	switch p {
 	case "":
 		p = machine.Down
+	case machine.Backoff:
+		e.opt.Table.Retake(n.name()) // a conflict only means that somebody was quicker
 	case machine.Ready:
 		if n.conds&isReady == 0 && len(n.gates) > 0 {
 			return
@@ -176,7 +178,7 @@ func (e *Engine) became(n *node, in *instance, a machine.Action) {
 		if in != nil {
 			n.show.Started = in.started
 		}
-		if a.Instance > 1 {
+		if a.Instance > 1 && !n.svc.act.demand {
 			n.show.Restarts++
 			e.cascade(n)
 		}
@@ -188,7 +190,7 @@ func (e *Engine) became(n *node, in *instance, a machine.Action) {
 		e.set(n, isProbed, 0)
 	case machine.BecameUnready:
 		n.show.Ready = time.Time{}
-		e.set(n, 0, isProbed|isHealthy)
+		e.set(n, 0, n.lost())
 	case machine.BecameHealthy:
 		e.set(n, isHealthy, 0)
 	case machine.BecameUnhealthy:
@@ -203,6 +205,22 @@ func (e *Engine) became(n *node, in *instance, a machine.Action) {
 		}
 		e.set(n, isStopped, isStarted|isProbed|isReady|isHealthy|isCompleted)
 		e.rest(n)
+		if n.holders == 0 {
+			e.cleanUp(n)
+		}
+	}
+}
+
+// cleanUp runs the tasks that wait for this service to be stopped, once all
+// that they wait for is.
+func (e *Engine) cleanUp(n *node) {
+	for _, edge := range n.in {
+		t := e.byName[edge.From]
+		if edge.Cond != graph.Stopped || t.task == nil || t.live() {
+			continue
+		}
+		t.task.done, t.task.once = false, true
+		e.touch(t)
 	}
 }
 
@@ -213,6 +231,8 @@ func (e *Engine) rest(n *node) {
 		e.keep.drop(keptPorts + n.name())
 		e.closeCapture(n)
 		e.closeNotify(n)
+		v := e.view(n)
+		go v.bind.RemoveSecrets(v.def.Name())
 	}
 	e.gone(n)
 }
