@@ -307,7 +307,7 @@ def service(name: str, *, cwd: Path | None = ..., env: dict[str, Text | None] = 
         group: Group to run as; with root only.
         ports: Ports that the program binds: {name: int or port(...)}.
         listen: Sockets that orrery binds and passes: {name: socket....}.
-        lazy: Start at the first connection to one of its sockets.
+        lazy: Start at the first connection to one of its sockets; until then it counts as ready. Started 20 times in 2 s by a client that it does not serve, it gives up its sockets.
         fdstore: Descriptors that the service may store (FDSTORE=1).
         config: Files written before it starts.
         ready: When it is ready. None: TCP on the first port; with no port, or with sockets only, when started.
@@ -396,7 +396,7 @@ class _socket:
             host: The address to bind; None: all interfaces.
             strict: Fail rather than take another number. None: what the project says.
             backlog: Length of the queue of connections not yet accepted.
-            accept: Start one process a connection, with the connection as descriptor 3.
+            accept: Start one process a connection, with the connection as descriptor 3 and REMOTE_ADDR, REMOTE_PORT. It must be the only socket.
         """
     @staticmethod
     def udp(base: int, *, host: str | None = ..., strict: bool | None = ..., backlog: int = ..., accept: bool = ...) -> Listen:
@@ -407,7 +407,7 @@ class _socket:
             host: The address to bind; None: all interfaces.
             strict: Fail rather than take another number. None: what the project says.
             backlog: Length of the queue of connections not yet accepted.
-            accept: Start one process a connection, with the connection as descriptor 3.
+            accept: Start one process a connection, with the connection as descriptor 3 and REMOTE_ADDR, REMOTE_PORT. It must be the only socket.
         """
     @staticmethod
     def unix(file: str, *, mode: int = ..., backlog: int = ..., accept: bool = ...) -> Listen:
@@ -417,7 +417,7 @@ class _socket:
             file: File name in the service's runtime directory, or an absolute path; @name is an abstract address.
             mode: Permission bits, set before the socket can be reached.
             backlog: Length of the queue of connections not yet accepted.
-            accept: Start one process a connection, with the connection as descriptor 3.
+            accept: Start one process a connection, with the connection as descriptor 3 and REMOTE_ADDR, REMOTE_PORT. It must be the only socket.
         """
     @staticmethod
     def unix_dgram(file: str, *, mode: int = ..., backlog: int = ..., accept: bool = ...) -> Listen:
@@ -427,7 +427,7 @@ class _socket:
             file: File name in the service's runtime directory, or an absolute path; @name is an abstract address.
             mode: Permission bits, set before the socket can be reached.
             backlog: Length of the queue of connections not yet accepted.
-            accept: Start one process a connection, with the connection as descriptor 3.
+            accept: Start one process a connection, with the connection as descriptor 3 and REMOTE_ADDR, REMOTE_PORT. It must be the only socket.
         """
     @staticmethod
     def unix_seqpacket(file: str, *, mode: int = ..., backlog: int = ..., accept: bool = ...) -> Listen:
@@ -437,7 +437,7 @@ class _socket:
             file: File name in the service's runtime directory, or an absolute path; @name is an abstract address.
             mode: Permission bits, set before the socket can be reached.
             backlog: Length of the queue of connections not yet accepted.
-            accept: Start one process a connection, with the connection as descriptor 3.
+            accept: Start one process a connection, with the connection as descriptor 3 and REMOTE_ADDR, REMOTE_PORT. It must be the only socket.
         """
 socket: _socket
 
