@@ -98,9 +98,7 @@ func (r *run) checkService(n *graph.Node) {
 			r.mistake(n, fault{"overlap", "restart", "add ready = probe.notify(), fd, exec or file"}, "overlap needs a ready probe that the new instance answers itself")
 		}
 	}
-	if s.Lazy && len(s.Listen) == 0 {
-		r.mistake(n, fault{"lazy", "lazy", "add listen = {...}"}, "lazy needs listen: it starts at the first connection to a socket that orrery holds")
-	}
+	r.checkSockets(n)
 	r.checkEnvNames(n, "env_exports", s.EnvExports)
 	r.checkCommon(n)
 	r.checkScript(n, "command", &s.Command)

@@ -109,6 +109,8 @@ func (s *screen) event(ev api.Event) {
 			return
 		}
 		s.own("✓", green, ev.Node, "ready"+took)
+	case "listening":
+		s.own("✓", green, ev.Node, "listening")
 	case "succeeded":
 		s.own("✓", green, ev.Node, join("done"+took, ev.Text))
 	case "skipped":
@@ -165,11 +167,13 @@ func join(state, text string) string {
 
 // summary is the line that ends a start: "5 ready in 0.9 s".
 func (s *screen) summary(st api.Status) {
-	ready, done, skipped := 0, 0, 0
+	ready, listening, done, skipped := 0, 0, 0, 0
 	for _, n := range st.Nodes {
 		switch n.State {
 		case "ready", "unhealthy", "reloading":
 			ready++
+		case "listening":
+			listening++
 		case "succeeded":
 			done++
 		case "skipped":
@@ -180,7 +184,7 @@ func (s *screen) summary(st api.Status) {
 	for _, p := range []struct {
 		n    int
 		what string
-	}{{ready, "ready"}, {done, "done"}, {skipped, "skipped"}} {
+	}{{ready, "ready"}, {listening, "listening"}, {done, "done"}, {skipped, "skipped"}} {
 		if p.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
 		}

@@ -104,7 +104,7 @@ func statusTable(st api.Status, verbose bool) *table {
 // stateColor is green for what is as wished, red for what will not come there.
 func stateColor(n api.NodeStatus) string {
 	switch n.State {
-	case "ready", "succeeded", "skipped":
+	case "ready", "listening", "succeeded", "skipped":
 		return green
 	case "failed", "gave-up", "blocked":
 		return red

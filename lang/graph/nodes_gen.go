@@ -20,7 +20,7 @@ type Listen struct {
 	File    string `json:"file,omitzero"`   // File name in the service's runtime directory, or an absolute path; @name is an abstract address.
 	Mode    Mode   `json:"mode"`            // Permission bits, set before the socket can be reached.
 	Backlog int    `json:"backlog"`         // Length of the queue of connections not yet accepted.
-	Accept  bool   `json:"accept,omitzero"` // Start one process a connection, with the connection as descriptor 3.
+	Accept  bool   `json:"accept,omitzero"` // Start one process a connection, with the connection as descriptor 3 and REMOTE_ADDR, REMOTE_PORT. It must be the only socket.
 }
 
 // Command: What to run: a list is an argv, given to execve byte for byte; a text is a script for sh -euc, in which a reference reaches the shell as exactly its value, whatever the quoting around it.
@@ -379,7 +379,7 @@ type Service struct {
 	Group        string       `json:"group,omitzero"`         // Group to run as; with root only.
 	Ports        Dict[Port]   `json:"ports,omitzero"`         // Ports that the program binds: {name: int or port(...)}.
 	Listen       Dict[Listen] `json:"listen,omitzero"`        // Sockets that orrery binds and passes: {name: socket....}.
-	Lazy         bool         `json:"lazy,omitzero"`          // Start at the first connection to one of its sockets.
+	Lazy         bool         `json:"lazy,omitzero"`          // Start at the first connection to one of its sockets; until then it counts as ready. Started 20 times in 2 s by a client that it does not serve, it gives up its sockets.
 	Fdstore      int          `json:"fdstore,omitzero"`       // Descriptors that the service may store (FDSTORE=1).
 	Config       []ConfigFile `json:"config,omitzero"`        // Files written before it starts.
 	Ready        *Probe       `json:"ready,omitzero"`         // When it is ready. None: TCP on the first port; with no port, or with sockets only, when started.

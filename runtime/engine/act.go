@@ -38,6 +38,9 @@ func (e *Engine) Act(ctx context.Context, verb string, targets []string, only bo
 			}
 			if n.svc != nil {
 				before[n.name()] = n.svc.state.Spawned
+				if n.accepts() {
+					before[n.name()] = -1 // no instance is to follow
+				}
 			}
 			if err := e.actOn(n, verb); err != nil && failed == nil {
 				failed = err
@@ -82,6 +85,12 @@ func (e *Engine) actOn(n *node, verb string) error {
 	}
 	if verb == "restart" && n.holders == 0 {
 		return &control.Error{Code: control.CodeFailed, Message: n.name() + " is not up", Hint: "orrery start " + n.name()}
+	}
+	switch {
+	case verb == "stop" && e.unlisten(n, false):
+		return nil
+	case n.accepts():
+		return e.actOnAccepting(n, verb)
 	}
 	e.step(n, machine.Event{Kind: kind, Text: "by hand"})
 	return nil

@@ -283,5 +283,8 @@ func (e *Engine) considerStale(n *node) {
 	}
 	why := n.stale
 	n.stale = ""
+	if e.relistened(n) {
+		return
+	}
 	e.step(n, machine.Event{Kind: machine.EventFileChanged, Text: why})
 }

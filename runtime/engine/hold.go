@@ -77,6 +77,8 @@ func (e *Engine) revive(n *node) {
 	case n.task != nil && n.task.done && n.conds&isSucceeded == 0:
 		e.reset(n)
 	case n.svc == nil || len(n.svc.instances) > 0:
+	case n.onDemand():
+		e.relisten(n)
 	case n.ended():
 		n.svc.wanted = true
 		e.step(n, machine.Event{Kind: machine.EventRevive})
@@ -168,6 +170,7 @@ func (e *Engine) stopNow(n *node) {
 	case n.external:
 	case n.task != nil && n.task.cancel != nil:
 		n.task.cancel()
+	case e.unlisten(n, true):
 	case n.svc != nil && n.live():
 		n.svc.wanted = false
 		e.step(n, machine.Event{Kind: machine.EventStopNow})

@@ -341,6 +341,7 @@ func (e *Engine) adopt(n *node, v saved, r Restored) error {
 			launch: &launch{main: in.Main, cursor: in.Cursor},
 		}
 	}
+	e.adoptConnections(n, r)
 	return nil
 }
 
@@ -372,6 +373,7 @@ func (e *Engine) resume(n *node) {
 			e.later(func() { e.step(n, machine.Event{Kind: machine.EventSpawned, Instance: in.ID}) })
 		}
 	}
+	e.resumeListening(n)
 	e.later(func() { e.step(n, machine.Event{Kind: machine.EventResumed}) })
 }
 

@@ -107,6 +107,10 @@ func (e *Engine) spawn(n *node, id int) {
 // specOf gathers what only the loop may look at: descriptors and policy.
 func (e *Engine) specOf(n *node, in *instance) (*proc.Spec, error) {
 	s, name := n.def.Service, n.name()
+	n.unwatch()
+	if err := e.openSockets(n); err != nil {
+		return nil, err
+	}
 	e.opt.Table.Spawning(name)
 	spec := &proc.Spec{
 		Name: name, Marker: e.marker(n, in.id),
@@ -149,15 +153,28 @@ func (e *Engine) specOf(n *node, in *instance) (*proc.Spec, error) {
 // launchOf binds what is left of a spec and starts it. It runs outside of the
 // loop: looking up tools, secrets and files may take its time.
 func (e *Engine) launchOf(v view, spec *proc.Spec) (Process, error) {
+	if err := provide(v); err != nil {
+		return nil, err
+	}
+	return e.spawnOf(v, spec)
+}
+
+// provide makes the files that a service finds when it starts.
+func provide(v view) error {
 	b, name := v.bind, v.def.Name()
 	for _, step := range []func(string) error{b.MakeDirs, b.WriteSecrets} {
 		if err := step(name); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if _, err := b.WriteConfigs(name); err != nil {
-		return nil, err
-	}
+	_, err := b.WriteConfigs(name)
+	return err
+}
+
+// spawnOf binds what is left of a spec and starts it; the variables in it are
+// added to the declared ones.
+func (e *Engine) spawnOf(v view, spec *proc.Spec) (Process, error) {
+	b, name := v.bind, v.def.Name()
 	cmd, err := b.Command(name)
 	if err != nil {
 		return nil, err
@@ -174,7 +191,7 @@ func (e *Engine) launchOf(v view, spec *proc.Spec) (Process, error) {
 	if spec.Dir, err = b.Dir(name); err != nil {
 		return nil, err
 	}
-	spec.Argv, spec.Env = cmd.Argv, append(bind.Environ(vars), cmd.Env...)
+	spec.Argv, spec.Env = cmd.Argv, append(append(bind.Environ(vars), cmd.Env...), spec.Env...)
 	spec.User, spec.Group = b.User(name)
 	return e.opt.Spawner.Spawn(spec)
 }

@@ -1,0 +1,32 @@
+//go:build !linux
+
+package engine
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// poller waits for descriptors; here it needs Linux.
+type poller struct{}
+
+const (
+	pollIn  = 1
+	pollHup = 2
+)
+
+func newPoller() (*poller, error) {
+	return nil, errors.New("sockets are watched on Linux only: leave out lazy, accept and fdstore")
+}
+
+func (p *poller) add(*os.File, int32, uint32) error { return errors.ErrUnsupported }
+
+func (p *poller) remove(*os.File) {}
+
+func (p *poller) wait() (int32, uint32, bool) { return 0, 0, false }
+
+func (p *poller) close() {}
+
+func acceptOn(*os.File) (*os.File, unix.Sockaddr, error) { return nil, nil, errors.ErrUnsupported }
