@@ -1,5 +1,5 @@
 // Package machine is the one decision of orrery: what to do next about one
-// service or task.
+// service.
 //
 //	state, actions = Step(policy, state, event)
 //
@@ -35,8 +35,6 @@
 //   - answer DoArm with EventTimer holding the same Timer, DoStartProbe with one
 //     EventProbeOK or EventProbeFailed a try;
 //   - wait for dependencies before EventStart: Step knows one node only.
-//
-// A task is the same machine with another policy: see Task.
 //
 // State is plain data and survives encoding/json: an engine that takes over gives
 // the stored State an EventResumed. The generated docs/states.md shows every phase

@@ -89,7 +89,6 @@ type TimerKind string
 const (
 	TimerBackoff  TimerKind = "backoff"  // wait before a restart
 	TimerDeadline TimerKind = "deadline" // to become ready
-	TimerLimit    TimerKind = "limit"    // Policy.Limit
 	TimerGrace    TimerKind = "grace"    // from stop to kill
 	TimerWatchdog TimerKind = "watchdog" // to the next ping
 )

@@ -82,9 +82,6 @@ func (m *step) spawned(i *Instance) {
 		return
 	}
 	m.do(Action{Kind: DoBecame, Instance: i.ID, Change: BecameStarted})
-	if m.p.Limit > 0 {
-		m.arm(&i.Alarms.Limit, TimerLimit, m.p.Limit)
-	}
 	if !m.p.Watchdog.RequireReady {
 		m.guard(i)
 	}
@@ -281,7 +278,6 @@ func (m *step) leave(i *Instance) {
 	}
 	i.Phase = Stopping
 	m.cancel(&i.Alarms.Deadline, TimerDeadline)
-	m.cancel(&i.Alarms.Limit, TimerLimit)
 	m.cancel(&i.Alarms.Watchdog, TimerWatchdog)
 	if i.Alive {
 		m.do(Action{Kind: DoStopProbe, Instance: i.ID})

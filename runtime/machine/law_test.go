@@ -219,7 +219,6 @@ func anyPolicy(t *rapid.T) Policy {
 	p.Live = rapid.Bool().Draw(t, "live")
 	p.Watchdog.RequireReady = rapid.Bool().Draw(t, "require_ready")
 	p.Deadline = rapid.SampledFrom([]time.Duration{0, sec}).Draw(t, "deadline")
-	p.Limit = rapid.SampledFrom([]time.Duration{0, 2 * sec}).Draw(t, "limit")
 	return p
 }
 

@@ -31,9 +31,6 @@ type Policy struct {
 	// Success lists the exit codes ("0", "3") and signal names ("INT") that count as
 	// clean; nil is {"0"}. The stop signal always counts as clean.
 	Success []string
-	// Limit is the longest life of one instance (a task's timeout); longer is a
-	// failure. 0 is none.
-	Limit time.Duration
 }
 
 // Restart is the restart policy.
@@ -98,16 +95,4 @@ type Watchdog struct {
 	Interval time.Duration
 	// RequireReady arms it at ready; otherwise at spawn.
 	RequireReady bool
-}
-
-// Task is the policy of a process that must exit 0: after a failure it is tried
-// again at once, retries times in all; one try may take timeout (0: no limit), and
-// is stopped as stop says. It ends with BecameCompleted (succeeded), BecameFailed or,
-// when there were retries, BecameGaveUp.
-func Task(retries int, timeout time.Duration, stop Stop) Policy {
-	return Policy{
-		Restart: Restart{On: RestartOnFailure, Max: max(retries, 0)},
-		Stop:    stop,
-		Limit:   timeout,
-	}
 }

@@ -223,17 +223,3 @@ func overlapScripts() scripts {
 		)},
 	}
 }
-
-func taskScripts() scripts {
-	once, twice := Task(0, 60*sec, Stop{Timeout: sec}), Task(1, 0, Stop{})
-	return scripts{
-		"task: exit 0": {once, script(started, line{0, exit(1, 0), Stopping, ""}, line{0, of(EventTreeGone, 1), Exited, "became completed"})},
-		"task: exit 7": {once, script(started, line{0, exit(1, 7), Stopping, ""}, line{0, of(EventTreeGone, 1), Exited, `note "failed: exit 7"; became failed`})},
-		"task: timeout": {once, script(started,
-			line{60 * sec, ran(TimerLimit), Stopping, ""}, line{60 * sec, died(1, "TERM"), Stopping, ""},
-			line{60 * sec, of(EventTreeGone, 1), Exited, `note "failed: did not end within 60s"; became failed`})},
-		"task: retried": {twice, script(started,
-			line{0, exit(1, 7), Stopping, ""}, line{0, of(EventTreeGone, 1), Starting, `note "restarting (1 of 1): exit 7"; spawn 2`},
-			line{0, exit(2, 7), Stopping, ""}, line{0, of(EventTreeGone, 2), GaveUp, `note "gave up: 1 restart, last: exit 7"; became gave-up`})},
-	}
-}

@@ -45,7 +45,7 @@ func TestScripts(t *testing.T) {
 	for _, set := range []map[string]struct {
 		policy Policy
 		lines  []line
-	}{stopScripts(), restartScripts(), readyScripts(), watchdogScripts(), reloadScripts(), overlapScripts(), taskScripts()} {
+	}{stopScripts(), restartScripts(), readyScripts(), watchdogScripts(), reloadScripts(), overlapScripts()} {
 		for name, c := range set {
 			t.Run(name, func(t *testing.T) { play(t, c.policy, c.lines) })
 		}

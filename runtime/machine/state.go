@@ -105,7 +105,6 @@ type Alarm struct {
 // Alarms are the timers of one instance.
 type Alarms struct {
 	Deadline Alarm // to become ready, or to end a reload
-	Limit    Alarm // Policy.Limit
 	Grace    Alarm // from stop to kill
 	Watchdog Alarm // to the next ping
 }

@@ -86,7 +86,7 @@ func tableEvents(s State) []Event {
 			break
 		}
 	}
-	for _, kind := range []TimerKind{TimerBackoff, TimerDeadline, TimerLimit, TimerGrace, TimerWatchdog} {
+	for _, kind := range []TimerKind{TimerBackoff, TimerDeadline, TimerGrace, TimerWatchdog} {
 		rows = append(rows, Event{Kind: EventTimer, Timer: armed(s, kind)})
 	}
 	return rows

@@ -20,13 +20,8 @@ func (m *step) cancel(a *Alarm, kind TimerKind) {
 // extend moves the limit of the present phase to For from now, but never before its
 // original end: the program must ask again before that.
 func (m *step) extend(i *Instance) {
-	a, kind := &i.Alarms.Limit, TimerLimit
-	switch i.Phase {
-	case Starting, Reloading:
-		if i.Alarms.Deadline.Gen != 0 {
-			a, kind = &i.Alarms.Deadline, TimerDeadline
-		}
-	case Stopping:
+	a, kind := &i.Alarms.Deadline, TimerDeadline
+	if i.Phase == Stopping {
 		a, kind = &i.Alarms.Grace, TimerGrace
 	}
 	if a.Gen == 0 {
@@ -70,8 +65,6 @@ func (m *step) ranOut(i *Instance, kind TimerKind, after time.Duration) {
 			return
 		}
 		m.fail(i, "did not become ready within "+length(after), "")
-	case TimerLimit:
-		m.fail(i, "did not end within "+length(after), "")
 	case TimerWatchdog:
 		m.fail(i, "watchdog: no ping for "+length(after), "ABRT")
 	case TimerGrace:
@@ -87,7 +80,6 @@ func (m *step) ranOut(i *Instance, kind TimerKind, after time.Duration) {
 // all yields every alarm with its kind, in a fixed order.
 func (a *Alarms) all(yield func(TimerKind, *Alarm) bool) {
 	_ = yield(TimerDeadline, &a.Deadline) &&
-		yield(TimerLimit, &a.Limit) &&
 		yield(TimerGrace, &a.Grace) &&
 		yield(TimerWatchdog, &a.Watchdog)
 }
