@@ -52,7 +52,7 @@ func (a *allocation) run(ws []want) error {
 
 // keep tells whether w is there already; one that was only referred to is opened now at its number.
 func (a *allocation) keep(w want) bool {
-	e := a.t.ports[w.key]
+	e := a.t.ports.get(w.key)
 	if e == nil {
 		return false
 	}
@@ -60,7 +60,7 @@ func (a *allocation) keep(w want) bool {
 		return true
 	}
 	e.close()
-	delete(a.t.ports, w.key)
+	a.t.ports.drop(w.key)
 	return false
 }
 
@@ -106,7 +106,7 @@ func (a *allocation) free(w want, number int) bool {
 
 // holder is the other port that has the number now.
 func (t *Table) holder(w want, number int) (key, bool) {
-	for k, e := range t.ports {
+	for k, e := range t.ports.all() {
 		phantom := e.idle && len(e.holds) == 0
 		if k != w.key && e.number == number && e.spec.proto == w.spec.proto && !phantom {
 			return k, true
@@ -128,7 +128,7 @@ func (a *allocation) strict(w want) {
 		return
 	case w.idle:
 		// It can have no other number, and whether it gets this one matters when its service starts.
-		a.t.ports[w.key] = &entry{spec: w.spec, number: w.spec.base, idle: true}
+		a.t.ports.set(w.key, &entry{spec: w.spec, number: w.spec.base, idle: true})
 		a.fresh = append(a.fresh, w.key)
 		return
 	case held:
@@ -183,7 +183,7 @@ func (a *allocation) try(w want, number int) error {
 		e.close()
 		return err
 	}
-	a.t.ports[w.key] = e
+	a.t.ports.set(w.key, e)
 	a.t.leases.evict(w.key, w.spec.proto, number)
 	a.t.leases.set(w.key, w.spec, number)
 	a.fresh = append(a.fresh, w.key)

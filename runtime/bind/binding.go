@@ -96,7 +96,7 @@ func (b *Binding) Prepare(nodes []string) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for k, e := range b.table.ports {
+	for k, e := range b.table.ports.all() {
 		b.values[mark(k.node, "ports."+k.name)] = strconv.Itoa(e.number)
 	}
 	return nil

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 
 	"orrery/lang/graph"
 )
@@ -60,8 +59,8 @@ func closeAll(fs []*os.File) {
 type Table struct {
 	dirs    Dirs
 	leases  leases
-	ports   map[key]*entry
-	sockets map[key]*unixSocket
+	ports   byNode[*entry]
+	sockets byNode[*unixSocket]
 }
 
 // NewTable reads the leases of the checkout. Nothing is bound yet. A damaged file of leases counts as none.
@@ -70,7 +69,7 @@ func NewTable(d Dirs) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Table{dirs: d, leases: l, ports: map[key]*entry{}, sockets: map[key]*unixSocket{}}, nil
+	return &Table{dirs: d, leases: l, ports: byNode[*entry]{}, sockets: byNode[*unixSocket]{}}, nil
 }
 
 // Prepare allocates the ports and opens the sockets of services that are going to run, and gives a number to ports of
@@ -87,12 +86,12 @@ func (t *Table) Prepare(g *graph.Graph, nodes []string, o Options) error {
 	}
 	if err != nil {
 		for _, k := range a.fresh {
-			t.ports[k].close()
-			delete(t.ports, k)
+			t.ports.get(k).close()
+			t.ports.drop(k)
 		}
 		for _, k := range unix {
-			t.sockets[k].close()
-			delete(t.sockets, k)
+			t.sockets.get(k).close()
+			t.sockets.drop(k)
 		}
 		return err
 	}
@@ -192,7 +191,7 @@ func referred(g *graph.Graph, nodes []string) map[string]bool {
 
 // Port is the number of an allocated port.
 func (t *Table) Port(node, name string) (int, bool) {
-	if e := t.ports[key{node, name}]; e != nil {
+	if e := t.ports.get(key{node, name}); e != nil {
 		return e.number, true
 	}
 	return 0, false
@@ -203,9 +202,9 @@ func (t *Table) Sockets(s *graph.Service) []Socket {
 	var all []Socket
 	for _, l := range s.Listen {
 		k := key{s.Name, l.Key}
-		if e := t.ports[k]; e != nil && e.listen != nil {
+		if e := t.ports.get(k); e != nil && e.listen != nil {
 			all = append(all, Socket{l.Key, e.listen})
-		} else if u := t.sockets[k]; u != nil {
+		} else if u := t.sockets.get(k); u != nil {
 			all = append(all, Socket{l.Key, u.file})
 		}
 	}
@@ -229,19 +228,19 @@ func (t *Table) Adopt(g *graph.Graph, node string, ports map[string]int, sockets
 			continue
 		}
 		k := key{node, d.name}
-		if old := t.ports[k]; old != nil {
+		if old := t.ports.get(k); old != nil {
 			old.close()
 		}
 		e := &entry{spec: d.spec, number: number, listen: files[d.name]}
 		e.claim, _ = claim(d.spec.proto, number) // another orrery cannot have it: the service does
-		t.ports[k] = e
+		t.ports.set(k, e)
 		t.leases.set(k, d.spec, number)
 		delete(files, d.name)
 	}
 	for _, l := range n.Service.Listen {
 		if f := files[l.Key]; f != nil {
 			k := key{node, l.Key}
-			t.sockets[k] = &unixSocket{path: socketPath(t.dirs, node, l.Value.File), spec: l.Value, file: f}
+			t.sockets.set(k, &unixSocket{path: socketPath(t.dirs, node, l.Value.File), spec: l.Value, file: f})
 			delete(files, l.Key)
 		}
 	}
@@ -254,8 +253,8 @@ func (t *Table) Adopt(g *graph.Graph, node string, ports map[string]int, sockets
 // Spawning is called just before each start of a service: it lets go of the reservations that its program could not bind
 // over (udp, and ports that Release was called for once).
 func (t *Table) Spawning(node string) {
-	for k, e := range t.ports {
-		if k.node == node && e.listen == nil && (e.spec.proto == "udp" || t.leases.plain(k)) {
+	for k, e := range t.ports.of(node) {
+		if e.listen == nil && (e.spec.proto == "udp" || t.leases.plain(k)) {
 			e.drop()
 		}
 	}
@@ -265,8 +264,8 @@ func (t *Table) Spawning(node string) {
 // remembers it in the leases, so that the next start does not meet it. It tells whether there was anything to let go of.
 func (t *Table) Release(node string) bool {
 	held := false
-	for k, e := range t.ports {
-		if k.node == node && e.listen == nil && len(e.holds) > 0 {
+	for k, e := range t.ports.of(node) {
+		if e.listen == nil && len(e.holds) > 0 {
 			held = true
 			e.drop()
 			t.leases.setPlain(k)
@@ -281,8 +280,8 @@ func (t *Table) Release(node string) bool {
 
 // Taken lets go of the reservations of a service that now has its ports. Other orreries are still kept off them.
 func (t *Table) Taken(node string) {
-	for k, e := range t.ports {
-		if k.node == node && e.listen == nil {
+	for _, e := range t.ports.of(node) {
+		if e.listen == nil {
 			e.drop()
 		}
 	}
@@ -292,8 +291,8 @@ func (t *Table) Taken(node string) {
 // was quicker; the number stays the service's, and its next start may find it free again.
 func (t *Table) Retake(node string) error {
 	var errs []error
-	for k, e := range t.ports {
-		if k.node != node || e.listen != nil || len(e.holds) > 0 {
+	for k, e := range t.ports.of(node) {
+		if e.listen != nil || len(e.holds) > 0 {
 			continue
 		}
 		holds, err := reserve(e.spec, e.number)
@@ -309,16 +308,17 @@ func (t *Table) Retake(node string) error {
 // Close gives up the ports and sockets of stopped services, of all without a name; the files of unix sockets are removed.
 // Leases stay.
 func (t *Table) Close(nodes ...string) {
-	for k, e := range t.ports {
-		if len(nodes) == 0 || slices.Contains(nodes, k.node) {
-			e.close()
-			delete(t.ports, k)
-		}
+	if len(nodes) == 0 {
+		nodes = append(t.ports.nodes(), t.sockets.nodes()...)
 	}
-	for k, u := range t.sockets {
-		if len(nodes) == 0 || slices.Contains(nodes, k.node) {
+	for _, node := range nodes {
+		for k, e := range t.ports.of(node) {
+			e.close()
+			t.ports.drop(k)
+		}
+		for k, u := range t.sockets.of(node) {
 			u.close()
-			delete(t.sockets, k)
+			t.sockets.drop(k)
 		}
 	}
 }

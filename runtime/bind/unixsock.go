@@ -61,19 +61,19 @@ func (t *Table) openUnix(g *graph.Graph, nodes []string) (fresh []key, err error
 			}
 			k := key{n.Name(), l.Key}
 			path := socketPath(t.dirs, n.Name(), l.Value.File)
-			if u := t.sockets[k]; u != nil {
+			if u := t.sockets.get(k); u != nil {
 				if u.path == path && u.spec == l.Value {
 					continue
 				}
 				u.close()
-				delete(t.sockets, k)
+				t.sockets.drop(k)
 			}
 			f, err := t.listenUnix(k, path, l.Value, o)
 			if err != nil {
 				errs = append(errs, err)
 				continue
 			}
-			t.sockets[k] = &unixSocket{path: path, spec: l.Value, file: f}
+			t.sockets.set(k, &unixSocket{path: path, spec: l.Value, file: f})
 			fresh = append(fresh, k)
 		}
 	}
@@ -85,7 +85,7 @@ func (t *Table) listenUnix(k key, path string, l graph.Listen, o owner) (*os.Fil
 	fail := func(format string, args ...any) (*os.File, error) {
 		return nil, fmt.Errorf("cannot open the socket %s of %s: %w", k.name, k.node, fmt.Errorf(format, args...))
 	}
-	for other, u := range t.sockets {
+	for other, u := range t.sockets.all() {
 		if u.path == path {
 			return nil, &ConflictError{Node: k.node, Port: k.name, Path: path, Owner: fmt.Sprintf("the socket %s of %s", other.name, other.node)}
 		}
