@@ -137,9 +137,58 @@ func stopCommand(a *app) *cobra.Command {
 }
 
 func restartCommand(a *app) *cobra.Command {
-	return act(a, "restart", "Restart services on the running engine",
-		"Restarts services; one that had given up gets a new budget of restarts.",
-		"  orrery restart web")
+	c := act(a, "restart", "Restart services on the running engine",
+		`Restarts services; one that had given up gets a new budget of restarts. With
+--engine the engine itself is replaced by this binary, and nothing else restarts.`,
+		"  orrery restart web\n  orrery restart --engine    after an upgrade of orrery")
+	var replace bool
+	c.Flags().BoolVar(&replace, "engine", false, "replace the engine by this binary; services go on")
+	named, run := c.Args, c.RunE
+	c.Args = func(c *cobra.Command, args []string) error {
+		if replace {
+			return noArgs(c, args)
+		}
+		return named(c, args)
+	}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if !replace {
+			return run(c, args)
+		}
+		return a.replaceEngine(c.Context())
+	}
+	return c
+}
+
+// replaceEngine has the engine follow from the binary that we are, and waits
+// for it.
+func (a *app) replaceEngine(ctx context.Context) error {
+	place, err := a.barePlace()
+	if err != nil {
+		return err
+	}
+	c, err := control.Dial(ctx, place)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if err := c.Call(ctx, api.MethodReplace, api.Replace{Program: exe}, nil); err != nil {
+		return err
+	}
+	<-c.Done()
+	next, err := redial(ctx, place)
+	if err != nil {
+		return err
+	}
+	defer next.Close()
+	if _, err := statusOf(ctx, next, nil); err != nil {
+		return err
+	}
+	a.say("the engine is now %s, pid %d; nothing else was restarted", next.Version(), next.PID())
+	return nil
 }
 
 func reloadCommand(a *app) *cobra.Command {

@@ -279,12 +279,33 @@ func inputsOf(p *lang.Project) []engine.Input {
 	return inputs
 }
 
+// exitReplaced is how an engine ends whose successor is another binary: not 0,
+// which would end everything.
+const exitReplaced = 75
+
+// replace has the keeper start the engine from another binary, and ends this
+// one, which leaves all it has to the next.
+func (h *house) replace(program string) error {
+	f, err := os.Open(program)
+	if err != nil {
+		return fmt.Errorf("cannot replace the engine: %w", err)
+	}
+	defer f.Close()
+	if err := h.keeper.client.Replace(f); err != nil {
+		return err
+	}
+	time.AfterFunc(50*time.Millisecond, func() { os.Exit(exitReplaced) }) // after the answer
+	return nil
+}
+
 // serve answers clients until nothing is held and nothing runs.
 func (h *house) serve(ctx context.Context) error {
 	sctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	served := make(chan error, 1)
-	go func() { served <- control.Serve(sctx, h.listener, &engine.Handler{Engine: h.engine, Self: h.self}) }()
+	go func() {
+		served <- control.Serve(sctx, h.listener, &engine.Handler{Engine: h.engine, Self: h.self, Replace: h.replace})
+	}()
 	if err := h.keeper.client.Serving(nil); err != nil {
 		return err
 	}

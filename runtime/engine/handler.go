@@ -21,6 +21,8 @@ type Handler struct {
 	Engine *Engine
 	// Self describes the engine process in every status.
 	Self api.Engine
+	// Replace has the engine follow from another binary; nil: it cannot.
+	Replace func(program string) error
 }
 
 // Call carries out one request of a client.
@@ -53,6 +55,15 @@ func (h *Handler) call(ctx context.Context, conn *control.Conn, method string, p
 		return h.wait(ctx, params)
 	case api.MethodEvents:
 		return nil, h.events(ctx, params, emit)
+	case api.MethodReplace:
+		var p api.Replace
+		if err := control.Decode(params, &p); err != nil {
+			return nil, err
+		}
+		if h.Replace == nil {
+			return nil, &control.Error{Code: control.CodeUnknownMethod}
+		}
+		return nil, h.Replace(p.Program)
 	case api.MethodBindings:
 		var p api.Names
 		if err := control.Decode(params, &p); err != nil {

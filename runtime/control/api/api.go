@@ -11,6 +11,7 @@
 //	wait                          Wait      Status                -
 //	events                        Events    -                     Event
 //	bindings                      Names     Bindings              -
+//	replace                       Replace   -                     -
 //	attach                        Attach    Attached              -
 //
 // A Status as the result of start, stop, restart, reload and wait holds only the nodes that were named. Times are RFC 3339
@@ -38,6 +39,8 @@ const (
 	MethodWait = "wait"
 	// MethodEvents sends events until it is cancelled.
 	MethodEvents = "events"
+	// MethodReplace has the engine replaced by another binary; services go on.
+	MethodReplace = "replace"
 	// MethodBindings asks for the values behind references, and the environments, of the named nodes, or all.
 	MethodBindings = "bindings"
 	// MethodAttach asks for the terminal of a service, sets its size and types into it. What the service prints is in its log.
@@ -84,6 +87,12 @@ type Release struct {
 	Client string `json:"client,omitempty"`
 	// Now kills at once instead of waiting for each node's grace. It also hastens a release that is under way.
 	Now bool `json:"now,omitempty"`
+}
+
+// Replace are the params of MethodReplace.
+type Replace struct {
+	// Program is the path of the binary that the next engine is started from.
+	Program string `json:"program"`
 }
 
 // Act are the params of the methods start, stop, restart and reload.
