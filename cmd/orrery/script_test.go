@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"orrery/runtime/proc"
 )
 
 // TestMain makes this test binary an orrery, too: testscript copies it into the
@@ -173,10 +175,14 @@ func alive(pid int) bool {
 	return ok && p.state != "Z" && p.state != "X"
 }
 
-// scriptCondition answers [root].
+// scriptCondition answers [root] and [cgroup]: limits are kept by cgroups here.
 func scriptCondition(cond string) (bool, error) {
 	if cond == "root" {
 		return os.Geteuid() == 0, nil
+	}
+	if cond == "cgroup" {
+		memory, tasks, cpu := proc.LimitMeans()
+		return strings.HasPrefix(memory, "cgroup") && strings.HasPrefix(tasks, "cgroup") && cpu != "", nil
 	}
 	return false, fmt.Errorf("unknown condition %q", cond)
 }
