@@ -162,6 +162,7 @@ func (e *Engine) releaseAll() {
 		e.release(holder, nil, false)
 		delete(e.holds, holder)
 	}
+	e.saveHolds() // else a successor would hold nothing for ever
 }
 
 // stopNow kills a node without regard to order or grace.

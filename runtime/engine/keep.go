@@ -265,6 +265,7 @@ func (e *Engine) restoreHolds(r Restored) {
 	if json.Unmarshal(r.Items[keptHolds].Blob, &holds) != nil {
 		return
 	}
+	e.held = true // once, if not now
 	for name, kept := range holds {
 		h := &hold{wants: kept.Wants, nodes: map[string]bool{}}
 		for node, held := range kept.Nodes {
@@ -277,7 +278,6 @@ func (e *Engine) restoreHolds(r Restored) {
 			}
 		}
 		e.holds[name] = h
-		e.held = true
 		if name != detached {
 			e.opt.Clock.AfterFunc(reattach, func() { e.post(func() { e.abandon(name) }) })
 		}
