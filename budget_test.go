@@ -29,6 +29,7 @@ const (
 func exceptions() map[string]string {
 	return map[string]string{
 		"exported lang/graph":           "the vocabulary of the whole tree, mostly generated from spec.star",
+		"exported runtime/control/api":  "the words of the protocol: each method and message is one",
 		"exported runtime/machine":      "enumerations: each phase, event, action and note is one word of the table in docs/states.md",
 		"struct runtime/notify.Message": "one parsed datagram, a value: a field for each assignment of the protocol",
 		"struct runtime/task.Job":       "what to run, a value that is set once and never changed",

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -170,8 +171,9 @@ type runner struct {
 	flags       runFlags
 	named, need []string
 	extra       []string
-	client      *control.Client // nil: no service is needed
-	external    []string        // what the checkout's engine runs for us
+	client      atomic.Pointer[control.Client] // nil: no service is needed
+	hold        api.Hold
+	external    []string // what the checkout's engine runs for us
 	screen      *screen
 	engine      *engine.Engine
 }
@@ -189,9 +191,6 @@ func (r *runner) run(ctx context.Context) error {
 	if err := r.services(ctx); err != nil {
 		return err
 	}
-	if r.client != nil {
-		defer r.client.Close()
-	}
 	b, err := r.bindings(ctx)
 	if err != nil {
 		return err
@@ -207,7 +206,7 @@ func (r *runner) run(ctx context.Context) error {
 	err = r.follow(ctx)
 	stop()
 	<-ended
-	if r.client != nil {
+	if r.client.Load() != nil {
 		if rerr := r.letGo(); err == nil {
 			err = rerr
 		}
@@ -263,9 +262,33 @@ func (r *runner) services(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.client = c
-	_, err = hold(ctx, c, api.Hold{Targets: services, Mode: string(mode), Digest: g.Digest()})
+	r.client.Store(c)
+	r.hold = api.Hold{Targets: services, Mode: string(mode), Client: runID(), Digest: g.Digest()}
+	_, err = hold(ctx, c, r.hold)
 	return err
+}
+
+// stay mirrors the engine, and follows the one that replaces a killed one.
+func (r *runner) stay(ctx context.Context) {
+	for {
+		c := r.client.Load()
+		go r.mirror(ctx, c)
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.Done():
+		}
+		next, err := redial(ctx, r.place)
+		if err != nil {
+			return // its tasks say that the services are gone
+		}
+		if _, err := hold(ctx, next, r.hold); err != nil {
+			r.app.say("cannot hold the services again: %v", err)
+			return
+		}
+		r.client.Store(next)
+		c.Close()
+	}
 }
 
 // bindings are the values that references have: those of the checkout's engine
@@ -276,8 +299,8 @@ func (r *runner) bindings(ctx context.Context) (*bind.Binding, error) {
 		return nil, err
 	}
 	var snapshot api.Bindings
-	if r.client != nil {
-		if err := r.client.Call(ctx, api.MethodBindings, nil, &snapshot); err != nil {
+	if c := r.client.Load(); c != nil {
+		if err := c.Call(ctx, api.MethodBindings, nil, &snapshot); err != nil {
 			return nil, err
 		}
 	}
@@ -292,10 +315,10 @@ func (r *runner) options(b *bind.Binding) engine.Options {
 	if len(r.need)-len(r.external) == 1 && len(r.named) == 1 {
 		local.Foreground = r.named[0]
 	}
-	if r.client != nil {
+	if r.client.Load() != nil {
 		local.BeforeTask = func(ctx context.Context) error {
 			var snapshot api.Bindings
-			if err := r.client.Call(ctx, api.MethodBindings, nil, &snapshot); err != nil {
+			if err := r.client.Load().Call(ctx, api.MethodBindings, nil, &snapshot); err != nil {
 				return err
 			}
 			b.Renew(snapshot.Values)
@@ -371,10 +394,10 @@ func (r *runner) follow(ctx context.Context) error {
 	if _, err := e.Hold(holder, r.named, r.flags.mode()); err != nil {
 		return err
 	}
-	if r.client != nil {
-		mctx, unmirror := context.WithCancel(ctx)
-		defer unmirror()
-		go r.mirror(mctx)
+	if r.client.Load() != nil {
+		sctx, leave := context.WithCancel(ctx)
+		defer leave()
+		go r.stay(sctx)
 	}
 	failed, err := e.Settle(ctx, r.need)
 	st, _ := e.Status(r.need)
@@ -407,15 +430,15 @@ func (r *runner) isExternal(name string) bool {
 
 // mirror tells our engine what the checkout's engine does for us, from its
 // state now on.
-func (r *runner) mirror(ctx context.Context) {
-	st, err := statusOf(ctx, r.client, nil)
+func (r *runner) mirror(ctx context.Context, c *control.Client) {
+	st, err := statusOf(ctx, c, nil)
 	if err != nil {
 		return
 	}
 	for _, n := range st.Nodes {
 		r.engine.Mirror(n.Name, engine.Cond{State: n.State, Reason: n.Reason})
 	}
-	r.client.Stream(ctx, api.MethodEvents, api.Events{Since: st.Seq}, func(raw json.RawMessage) error {
+	c.Stream(ctx, api.MethodEvents, api.Events{Since: st.Seq}, func(raw json.RawMessage) error {
 		var ev api.Event
 		if err := json.Unmarshal(raw, &ev); err != nil {
 			return err
@@ -431,13 +454,13 @@ func (r *runner) mirror(ctx context.Context) {
 // asked for.
 func (r *runner) failure(st api.Status) error {
 	var store *logs.Store
-	if r.client != nil {
+	if r.client.Load() != nil {
 		store, _ = logs.Open(r.place.Logs)
 	}
 	if r.app.json {
 		r.app.printJSON(st)
 	}
-	if len(r.need) > 1 || r.client != nil {
+	if len(r.need) > 1 || r.client.Load() != nil {
 		r.screen.failures(st, store)
 	}
 	for _, n := range st.Nodes {
@@ -459,7 +482,9 @@ func (r *runner) failure(st api.Status) error {
 func (r *runner) letGo() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	err := r.client.Call(ctx, api.MethodRelease, api.Release{}, nil)
+	c := r.client.Load()
+	defer c.Close()
+	err := c.Call(ctx, api.MethodRelease, api.Release{Client: r.hold.Client}, nil)
 	var none *control.ErrNoEngine
 	if errors.As(err, &none) {
 		return nil
