@@ -91,20 +91,20 @@ func (s *subscription) hint(dir, name string, op fsnotify.Op, now time.Time) {
 		}
 	}
 	n := s.tree.dirs[dir]
+	if name == ignoreFile && !s.tree.filter.gitignored && (n != nil || s.tree.anchors[dir] != nil) {
+		s.rules = true
+		s.restart(now)
+		return
+	}
 	if n == nil {
 		return
 	}
 	if op.Has(fsnotify.Create) || op.Has(fsnotify.Remove) || op.Has(fsnotify.Rename) {
 		for l := range n.links { // one may lead through the name that changed
-			if s.relevant(n, l, 0) {
+			if s.relevant(n, l, fsnotify.Create) {
 				s.mark(dir, l, now)
 			}
 		}
-	}
-	if name == ignoreFile && !s.tree.filter.gitignored {
-		s.rules = true
-		s.restart(now)
-		return
 	}
 	if !s.relevant(n, name, op) {
 		return
@@ -123,7 +123,7 @@ func (s *subscription) hintAnchor(dir, name string, now time.Time) {
 	}
 	path := join(dir, name)
 	_, open := s.tree.dirs[path]
-	if identify(path) != was || open && !s.tree.table.current(path) {
+	if pinOf(path) != was || open && !s.tree.current(path) {
 		s.restart(now)
 	}
 }
@@ -210,6 +210,9 @@ func (s *subscription) look() []string {
 	clear(s.dirty)
 	s.pulse = pulse{debounce: s.pulse.debounce}
 	s.full, s.rules, s.seen = false, false, began
+	if s.tree.uprooted { // something moved under our eyes
+		s.restart(time.Now())
+	}
 	return changed
 }
 
@@ -240,7 +243,7 @@ func (s *subscription) lookDirty() []finding {
 			}
 			continue
 		}
-		if !t.table.current(dir) {
+		if !t.current(dir) {
 			return s.lookAnew()
 		}
 		t.checkAll(n)

@@ -26,6 +26,7 @@ type dirWatch struct {
 	path  string         // as fsnotify knows it
 	names map[string]int // the names in use, with their users
 	live  bool           // events come, or it is polled
+	turn  int            // how often it was started: what was seen before an earlier start may be out of date
 }
 
 var errNoInotify = errors.New("no inotify")
@@ -47,17 +48,23 @@ func identify(name string) inode {
 	return inodeOf(name, fi)
 }
 
+// hold is the use of a watch as it was when it was acquired.
+type hold struct {
+	dir  *dirWatch
+	turn int
+}
+
 // acquire watches a directory for one more user. False: it is none, or gone.
-func (t *table) acquire(name string) bool {
+func (t *table) acquire(name string) (hold, bool) {
 	fi, err := os.Stat(name)
 	if err != nil || !fi.IsDir() {
-		return false
+		return hold{}, false
 	}
 	ino, users := inodeOf(name, fi), 0
 	if d := t.names[name]; d != nil {
 		if d.ino == ino && d.live {
 			d.names[name]++
-			return true
+			return hold{d, d.turn}, true
 		}
 		users = d.names[name]
 		t.detach(d, name)
@@ -77,7 +84,7 @@ func (t *table) acquire(name string) bool {
 	if !d.live {
 		t.start(d)
 	}
-	return true
+	return hold{d, d.turn}, true
 }
 
 // start asks for events, or has the directory polled.
@@ -90,6 +97,7 @@ func (t *table) start(d *dirWatch) {
 		_ = t.src.fs.Remove(d.path) // what fsnotify remembers of an earlier directory of this name
 	}
 	d.live = true
+	d.turn++
 	err := t.addDir(d.path)
 	if err == nil {
 		return
@@ -136,10 +144,12 @@ func (t *table) detach(d *dirWatch, name string) {
 	}
 }
 
-// current tells whether a name still leads to the directory that is watched.
-func (t *table) current(name string) bool {
+// current tells whether a name still leads to the directory of the hold, and
+// that has been watched since. Another subscription may have moved the watch on
+// already.
+func (t *table) current(name string, h hold) bool {
 	d := t.names[name]
-	return d != nil && d.live && identify(name) == d.ino
+	return d != nil && d == h.dir && d.turn == h.turn && d.live && identify(name) == d.ino
 }
 
 // locate finds what an event is about: the directory that holds the entry, and

@@ -18,7 +18,7 @@ type tree struct {
 	uprooted bool  // a base was dropped: only planting anew finds it again
 
 	dirs    map[string]*node
-	anchors map[string]map[string]inode  // directory -> name -> where it led: another inode means to start anew
+	anchors map[string]map[string]pin    // directory -> name -> where it led; elsewhere means to start anew
 	aliases map[string]map[link]struct{} // directory of a link's target -> links
 	held    []string                     // directories watched for anchors and aliases
 	touched map[string]*version          // path -> as it was before this look; nil value: absent
@@ -27,6 +27,7 @@ type tree struct {
 // node is a directory of a tree.
 type node struct {
 	path   string
+	hold   hold
 	scopes []*scope // that cover it
 	rules  *ruleset // of .gitignore, that hold here
 	files  map[string]*version
@@ -35,13 +36,25 @@ type node struct {
 	linked bool                // reached through a link: no further link is followed
 }
 
+// pin is where a name leads: to which directory, by which link. A file there is
+// as good as nothing.
+type pin struct {
+	dir  inode
+	link string
+}
+
+func pinOf(path string) pin {
+	link, _ := os.Readlink(path)
+	return pin{identify(path), link}
+}
+
 // link is a symlink to a file whose name is target in another directory.
 type link struct{ target, dir, name string }
 
 func newTree(f *filter, t *table, c *contents) *tree {
 	return &tree{
 		filter: f, table: t, contents: c,
-		dirs: map[string]*node{}, anchors: map[string]map[string]inode{}, aliases: map[string]map[link]struct{}{},
+		dirs: map[string]*node{}, anchors: map[string]map[string]pin{}, aliases: map[string]map[link]struct{}{},
 		touched: map[string]*version{},
 	}
 }
@@ -54,6 +67,12 @@ func (t *tree) release() {
 	for _, name := range t.held {
 		t.table.release(name)
 	}
+}
+
+// current tells whether a directory of the tree is still that, and watched.
+func (t *tree) current(path string) bool {
+	n := t.dirs[path]
+	return n != nil && t.table.current(path, n.hold)
 }
 
 // version is the file as it was last looked at, or nil.
@@ -91,15 +110,11 @@ func (t *tree) plant(sc scope) {
 
 // settle watches what decides where a path leads: its name in its directory, or
 // in the nearest one that exists, and on the way every link and all that lies in
-// the root, and the root itself. Of a rename far above nobody tells. It tells whether the
-// path is a directory.
-func (t *tree) settle(path string) bool {
-	for p := filepath.Dir(path); p != filepath.Dir(p); p = filepath.Dir(p) {
-		fi, err := os.Lstat(p)
-		if err == nil && (within(t.filter.root, p) || fi.Mode()&fs.ModeSymlink != 0) {
-			t.anchor(p)
-		}
-	}
+// the root, and the root itself. Of a rename far above nobody tells. It returns
+// whether the path is a directory.
+func (t *tree) settle(path string) bool { return t.settleVia(path, 0) }
+
+func (t *tree) settleVia(path string, links int) bool {
 	for try := 0; try < 10; try++ {
 		p := path
 		for p != filepath.Dir(p) && !t.anchor(p) {
@@ -109,6 +124,19 @@ func (t *tree) settle(path string) bool {
 			break
 		} // else it appeared meanwhile, and what is below it has no anchor yet
 	}
+	for p := filepath.Dir(path); p != filepath.Dir(p); p = filepath.Dir(p) {
+		fi, err := os.Lstat(p)
+		if err != nil {
+			continue
+		}
+		isLink := fi.Mode()&fs.ModeSymlink != 0
+		if within(t.filter.root, p) || isLink {
+			t.anchor(p)
+		}
+		if target, err := os.Readlink(p); isLink && err == nil && links < 8 {
+			t.settleVia(absolute(filepath.Dir(p), target), links+1) // it may dangle, or be made anew
+		}
+	}
 	return identify(path) != (inode{})
 }
 
@@ -117,13 +145,17 @@ func (t *tree) anchor(path string) bool {
 	dir, name := filepath.Split(path)
 	dir = filepath.Clean(dir)
 	if t.anchors[dir] == nil {
-		if !t.table.acquire(dir) {
+		if _, ok := t.table.acquire(dir); !ok {
 			return false
 		}
 		t.held = append(t.held, dir)
-		t.anchors[dir] = map[string]inode{}
+		t.anchors[dir] = map[string]pin{}
 	}
-	t.anchors[dir][name] = identify(path)
+	now := pinOf(path)
+	if was, ok := t.anchors[dir][name]; ok && was != now {
+		t.uprooted = true // its event is still on the way
+	}
+	t.anchors[dir][name] = now
 	return true
 }
 
@@ -133,10 +165,11 @@ func (t *tree) open(path string, rules *ruleset, linked bool) *node {
 	if n := t.dirs[path]; n != nil {
 		return n
 	}
-	if !t.table.acquire(path) {
+	h, ok := t.table.acquire(path)
+	if !ok {
 		return nil
 	}
-	n := &node{path: path, rules: rules, linked: linked, files: map[string]*version{}, dirs: map[string]struct{}{}, links: map[string]struct{}{}}
+	n := &node{path: path, hold: h, rules: rules, linked: linked, files: map[string]*version{}, dirs: map[string]struct{}{}, links: map[string]struct{}{}}
 	t.dirs[path] = n
 	return n
 }
@@ -179,11 +212,12 @@ func (t *tree) place(n *node, scopes []*scope, name string, typ fs.FileMode) boo
 	path, linked := join(n.path, name), n.linked
 	if typ&fs.ModeSymlink != 0 {
 		n.links[name] = struct{}{}
-		fi, err := os.Stat(path)
-		if err != nil {
+		if !slices.ContainsFunc(scopes, func(sc *scope) bool {
+			return t.filter.covers(sc, n.path, name, false, n.rules) || t.filter.covers(sc, n.path, name, true, n.rules)
+		}) {
 			return false
 		}
-		if typ = fi.Mode().Type(); typ.IsDir() && !t.follows(n, path) {
+		if typ = t.trace(n, name, scopes); typ.IsDir() && !t.follows(n, path) {
 			return false
 		}
 		linked = true
@@ -202,7 +236,6 @@ func (t *tree) place(n *node, scopes []*scope, name string, typ fs.FileMode) boo
 		for _, sc := range scopes {
 			if t.filter.covers(sc, n.path, name, false, n.rules) {
 				t.set(n, name)
-				t.alias(n, name, sc.single)
 				return true
 			}
 		}
@@ -222,28 +255,40 @@ func (t *tree) follows(n *node, path string) bool {
 	return err1 == nil && err2 == nil && err3 == nil && within(root, target) && !within(target, here)
 }
 
-// alias watches the directory of a link's target, where the writes happen. Out
-// of the root only for a link that was named.
-func (t *tree) alias(n *node, name string, named bool) {
-	if _, ok := n.links[name]; !ok {
-		return
+// trace watches the place that a link leads to, where the writes happen and
+// where it may appear only later, and returns what is there now. Out of the root
+// it watches only for a link that was named.
+func (t *tree) trace(n *node, name string, scopes []*scope) fs.FileMode {
+	path := join(n.path, name)
+	target, err := filepath.EvalSymlinks(path)
+	root, rootErr := filepath.EvalSymlinks(t.filter.root)
+	if err != nil { // it dangles
+		if target, err = os.Readlink(path); err != nil {
+			return fs.ModeIrregular
+		}
+		target, root, rootErr = absolute(n.path, target), t.filter.root, nil
 	}
-	target, err := filepath.EvalSymlinks(join(n.path, name))
+	named := slices.ContainsFunc(scopes, func(sc *scope) bool { return sc.single })
+	if named || rootErr == nil && within(root, target) {
+		t.settle(target)
+		t.alias(filepath.Dir(target), link{filepath.Base(target), n.path, name})
+	}
+	fi, err := os.Stat(path)
 	if err != nil {
-		return
+		return fs.ModeIrregular
 	}
-	if root, err := filepath.EvalSymlinks(t.filter.root); !named && (err != nil || !within(root, target)) {
-		return
-	}
-	dir := filepath.Dir(target)
+	return fi.Mode().Type()
+}
+
+func (t *tree) alias(dir string, l link) {
 	if t.aliases[dir] == nil {
-		if !t.table.acquire(dir) {
+		if _, ok := t.table.acquire(dir); !ok {
 			return
 		}
 		t.held = append(t.held, dir)
 		t.aliases[dir] = map[link]struct{}{}
 	}
-	t.aliases[dir][link{filepath.Base(target), n.path, name}] = struct{}{}
+	t.aliases[dir][l] = struct{}{}
 }
 
 // set looks at a file.
@@ -285,7 +330,7 @@ func (t *tree) check(n *node, name string) {
 		typ = fi.Mode().Type()
 	}
 	if _, was := n.dirs[name]; was {
-		if err == nil && t.table.current(path) {
+		if err == nil && t.current(path) {
 			return // the same directory; what happened in it has its own events
 		}
 		delete(n.dirs, name)

@@ -1,0 +1,167 @@
+package watch
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// calm waits until all events so far have been looked at.
+func (p *project) calm() {
+	for busy := true; busy; {
+		select {
+		case <-p.w.Changes():
+			continue
+		default:
+		}
+		p.w.do(func(l *loop) {
+			l.src.mu.Lock()
+			busy = len(l.src.events) > 0 || l.src.overflow || len(l.out) > 0
+			l.src.mu.Unlock()
+			for _, s := range l.subs {
+				busy = busy || s.pending()
+			}
+		})
+		if busy {
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+// shape is what a subscription watches: directories, files with their content,
+// and the names that decide.
+func (p *project) shape(rt *rapid.T, id string) (dirs, files, anchors []string) {
+	var wrong []string
+	p.w.do(func(l *loop) {
+		t := l.subs[id].tree
+		dirs = slices.Sorted(maps.Keys(t.dirs))
+		for dir, a := range t.anchors {
+			for name, was := range a {
+				if pinOf(join(dir, name)) != was {
+					wrong = append(wrong, "stale anchor "+join(dir, name))
+				}
+				anchors = append(anchors, join(dir, name))
+			}
+		}
+		for dir, n := range t.dirs {
+			for name, v := range n.files {
+				l.contents.hash(join(dir, name), v)
+				files = append(files, join(dir, name)+" "+string(v.sum[:]))
+			}
+			if !t.current(dir) {
+				wrong = append(wrong, "not watched "+dir)
+			}
+		}
+	})
+	if wrong != nil {
+		rt.Fatalf("%s: %q", id, wrong)
+	}
+	slices.Sort(dirs)
+	slices.Sort(files)
+	return dirs, files, anchors
+}
+
+func specs() []Spec {
+	return []Spec{
+		{ID: "all", Paths: []string{"."}},
+		{ID: "task", Patterns: []Pattern{{Include: []string{"a/**/*.go", "*/b/*", "**/.h/*"}, Exclude: []string{"a/b/**"}}}, Gitignored: true},
+		{ID: "paths", Paths: []string{"a/b/f.go", "c/l", "c", "a/.h", "../out"}, Ignore: []string{"*.o"}},
+		{ID: "deep", Patterns: []Pattern{{Include: []string{"a/b/c/*.go"}}}, Paths: []string{"c/l/b/f.go"}},
+	}
+}
+
+// TestAsIfAddedNow: whatever happened, a subscription watches what a new one of
+// the same Spec would.
+func TestAsIfAddedNow(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		p := newProject(t, "a/b/f.go", "c/f.go").open()
+		defer p.w.Close()
+		p.w.do(func(l *loop) { l.contents.left = budget{} })
+		for _, s := range specs() {
+			s.Debounce = time.Millisecond
+			p.ok(p.w.Add(s))
+		}
+		steps := rapid.IntRange(1, 25).Draw(rt, "steps")
+		for i := range steps {
+			p.step(rt)
+			if rapid.IntRange(0, 5).Draw(rt, "look") == 0 || i == steps-1 {
+				p.compare(rt)
+			}
+		}
+	})
+}
+
+func (p *project) compare(rt *rapid.T) {
+	last := p.path("zz-last") // its event comes after all others
+	p.ok(os.MkdirAll(p.dir, 0o755))
+	p.ok(os.WriteFile(last, []byte(time.Now().String()), 0o644))
+	for known := false; !known; {
+		p.calm()
+		p.w.do(func(l *loop) {
+			v := l.subs["all"].tree.version(last)
+			_, sum, _ := digest(last)
+			known = v != nil && l.contents.hash(last, v) && v.sum == sum
+		})
+	}
+	p.calm()
+	for _, s := range specs() {
+		dirs, files, anchors := p.shape(rt, s.ID)
+		s.ID += " anew"
+		p.ok(p.w.Add(s))
+		dirs2, files2, anchors2 := p.shape(rt, s.ID)
+		p.w.Remove(s.ID)
+		if !slices.Equal(dirs, dirs2) {
+			rt.Fatalf("%s: got directories\n%q, want\n%q", s.ID, dirs, dirs2)
+		}
+		for _, a := range anchors2 { // what links no longer lead to may be left
+			if !slices.Contains(anchors, a) {
+				rt.Fatalf("%s: got anchors %q, want %q", s.ID, anchors, anchors2)
+			}
+		}
+		if !slices.Equal(files, files2) {
+			rt.Fatalf("%s: got files\n%q, want\n%q", s.ID, files, files2)
+		}
+	}
+}
+
+func (p *project) step(rt *rapid.T) {
+	dirs := []string{"a", "a/b", "a/b/c", "c", "c/l", "a/.h", "..", "a/l2"}
+	dir := func() string { return p.path(rapid.SampledFrom(dirs).Draw(rt, "dir")) }
+	file := func() string {
+		return filepath.Join(dir(), rapid.SampledFrom([]string{"f.go", "g.o", "out", "b"}).Draw(rt, "file"))
+	}
+	switch rapid.IntRange(0, 9).Draw(rt, "op") {
+	case 0, 1:
+		name := file()
+		_ = os.MkdirAll(filepath.Dir(name), 0o755)
+		_ = os.WriteFile(name, []byte(rapid.StringMatching("[ab]").Draw(rt, "text")), 0o644)
+	case 2:
+		_ = os.Remove(file())
+	case 3:
+		if d := dir(); d != filepath.Dir(p.dir) {
+			_ = os.RemoveAll(d)
+		}
+	case 4:
+		_ = os.Rename(dir(), dir())
+	case 5:
+		_ = os.Rename(file(), file())
+	case 6:
+		_ = os.MkdirAll(dir(), 0o755)
+	case 7:
+		target := rapid.SampledFrom([]string{"../a/b", "../a", ".", "b", "../a/.h", "f.go", "../a/b/f.go", "nowhere"}).Draw(rt, "target")
+		link := filepath.Join(p.dir, rapid.SampledFrom([]string{"c/l", "a/l2", "c/b"}).Draw(rt, "link"))
+		_ = os.Remove(link)
+		_ = os.Symlink(target, link)
+	case 8:
+		d := dir()
+		_ = os.WriteFile(filepath.Join(d, ignoreFile), []byte(rapid.SampledFrom([]string{"*.o\n", "b/\n", "", "!*.o\nf.go\n", "/c\n"}).Draw(rt, "rules")), 0o644)
+	case 9:
+		_ = os.Rename(p.dir, p.dir+"2")
+		_ = os.Rename(p.dir+"2", p.dir)
+	}
+}
