@@ -85,6 +85,7 @@ func execute(args []string) int {
 
 // root makes the command tree from the table.
 func (a *app) root() *cobra.Command {
+	cobra.EnableCommandSorting = false // the table's order is a reading order
 	root := &cobra.Command{
 		Use:   "orrery",
 		Short: "Build and run the services and tasks of a services.star",
