@@ -140,7 +140,7 @@ func (e *Engine) act(n *node, a machine.Action) {
 	case machine.DoSignal:
 		e.signal(n, in, a.Signal)
 	case machine.DoKillTree:
-		e.killTree(n, in)
+		e.killTree(n, a.Instance)
 	case machine.DoStopCommand:
 		e.runHelper(n, in, n.def.Service.Stop.Command, "stop command")
 	case machine.DoReloadCommand:
@@ -280,18 +280,16 @@ func (e *Engine) signal(n *node, in *instance, name string) {
 	in.proc.Signal(sig)
 }
 
-// killTree sweeps what is left of an instance and reports when nothing is.
-func (e *Engine) killTree(n *node, in *instance) {
+// killTree sweeps what is left of an instance and reports when nothing is. An
+// instance without a process was swept by an engine that could not tell.
+func (e *Engine) killTree(n *node, id int) {
+	in := n.svc.instances[id]
 	if in == nil || in.proc == nil {
-		id := 0
-		if in != nil {
-			id = in.id
-			delete(n.svc.instances, id)
-		}
+		delete(n.svc.instances, id)
 		e.later(func() { e.step(n, machine.Event{Kind: machine.EventTreeGone, Instance: id}) })
 		return
 	}
-	p, id, capture := in.proc, in.id, n.svc.out.captured()
+	p, capture := in.proc, n.svc.out.captured()
 	go func() {
 		err := killTree(p)
 		if capture != nil {
