@@ -325,7 +325,8 @@ func (h *house) serve(ctx context.Context) error {
 	// Before the lock: whoever takes it next must find the keeper of this one gone.
 	h.keeper.client.Delete(keptSocket)
 	h.keeper.client.Delete(keptLock)
-	return errors.Join(err, h.lock.Release())
+	// Nothing in it outlives what ran: sockets, config files, secrets.
+	return errors.Join(err, os.RemoveAll(h.place.Run), h.lock.Release())
 }
 
 // runID names the processes of this engine in their environment.
