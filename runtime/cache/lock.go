@@ -1,0 +1,109 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Lock waits until no other process, and nobody else in this one, holds the key. A holder that is killed holds it no more. A
+// *UnavailableError says that there is nothing to lock: go on without.
+func (s *Store) Lock(ctx context.Context, key string) (unlock func(), err error) {
+	if !validName(key) {
+		return nil, fmt.Errorf("got the key %q, want 64 hexadecimal digits", key)
+	}
+	name := locksDir + "/" + key
+	return lock(ctx, lockable{
+		open: func() (*os.File, error) {
+			if err := s.disk.try("lock"); err != nil {
+				return nil, err
+			}
+			f, err := s.disk.root.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+			if errors.Is(err, fs.ErrNotExist) && s.disk.mkdir(locksDir) == nil { // Clear was here
+				f, err = s.disk.root.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+			}
+			return f, err
+		},
+		stat:   func() (fs.FileInfo, error) { return s.disk.root.Lstat(name) },
+		remove: func() { s.disk.remove(name) },
+	})
+}
+
+// LockFile waits until nobody else holds the lock of that name, and makes the file for it; unlock removes it.
+func LockFile(ctx context.Context, path string) (unlock func(), err error) {
+	return lock(ctx, lockable{
+		open:   func() (*os.File, error) { return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) },
+		stat:   func() (fs.FileInfo, error) { return os.Lstat(path) },
+		remove: func() { os.Remove(path) },
+	})
+}
+
+// lockable is a file that is locked by flock and removed while it is held.
+type lockable struct {
+	open   func() (*os.File, error)
+	stat   func() (fs.FileInfo, error)
+	remove func()
+}
+
+func lock(ctx context.Context, l lockable) (func(), error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, context.Cause(ctx)
+		}
+		f, err := l.open()
+		if err != nil {
+			return nil, &UnavailableError{"lock", err}
+		}
+		if err := flock(ctx, f); err != nil {
+			return nil, err
+		}
+		mine, err := f.Stat()
+		if err == nil {
+			// Whoever held it before has removed it: the file that others see is another one.
+			if now, err := l.stat(); err == nil && os.SameFile(mine, now) {
+				return func() { l.remove(); f.Close() }, nil
+			}
+		}
+		f.Close()
+	}
+}
+
+// flock takes the lock of an open file, or closes it.
+func flock(ctx context.Context, f *os.File) error {
+	fd := int(f.Fd())
+	err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, unix.EWOULDBLOCK) {
+		f.Close()
+		return &UnavailableError{"lock", err}
+	}
+	done := make(chan error, 1)
+	go func() {
+		for {
+			if err := unix.Flock(fd, unix.LOCK_EX); !errors.Is(err, unix.EINTR) {
+				done <- err
+				return
+			}
+		}
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			f.Close()
+			return &UnavailableError{"lock", err}
+		}
+		return nil
+	case <-ctx.Done():
+		go func() { // the call cannot be interrupted; it lets go as soon as it has the lock
+			<-done
+			f.Close()
+		}()
+		return context.Cause(ctx)
+	}
+}
