@@ -308,7 +308,7 @@ def service(name: str, *, cwd: Path | None = ..., env: dict[str, Text | None] = 
         ports: Ports that the program binds: {name: int or port(...)}.
         listen: Sockets that orrery binds and passes: {name: socket....}.
         lazy: Start at the first connection to one of its sockets; until then it counts as ready. Started 20 times in 2 s by a client that it does not serve, it gives up its sockets.
-        fdstore: Descriptors that the service may store (FDSTORE=1).
+        fdstore: Descriptors that the service may store (FDSTORE=1); it is given them again, after its sockets, at each restart, until it is stopped.
         config: Files written before it starts.
         ready: When it is ready. None: TCP on the first port; with no port, or with sockets only, when started.
         live: Whether it still works; a failure restarts it by the restart policy.

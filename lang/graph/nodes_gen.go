@@ -380,7 +380,7 @@ type Service struct {
 	Ports        Dict[Port]   `json:"ports,omitzero"`         // Ports that the program binds: {name: int or port(...)}.
 	Listen       Dict[Listen] `json:"listen,omitzero"`        // Sockets that orrery binds and passes: {name: socket....}.
 	Lazy         bool         `json:"lazy,omitzero"`          // Start at the first connection to one of its sockets; until then it counts as ready. Started 20 times in 2 s by a client that it does not serve, it gives up its sockets.
-	Fdstore      int          `json:"fdstore,omitzero"`       // Descriptors that the service may store (FDSTORE=1).
+	Fdstore      int          `json:"fdstore,omitzero"`       // Descriptors that the service may store (FDSTORE=1); it is given them again, after its sockets, at each restart, until it is stopped.
 	Config       []ConfigFile `json:"config,omitzero"`        // Files written before it starts.
 	Ready        *Probe       `json:"ready,omitzero"`         // When it is ready. None: TCP on the first port; with no port, or with sockets only, when started.
 	Live         *Probe       `json:"live,omitzero"`          // Whether it still works; a failure restarts it by the restart policy.

@@ -107,7 +107,7 @@ func (e *Engine) serveConnection(n *node, p *poller, conn *os.File, addr unix.So
 			return
 		}
 		n.svc.act.conns.begun++
-		key = fmt.Sprintf("%s#t%d.%d", n.name(), e.opt.Clock.Now(), n.svc.act.conns.begun)
+		key = fmt.Sprintf("%s#c%d.%d", n.name(), e.opt.Clock.Now(), n.svc.act.conns.begun)
 		spec, v = e.connectionSpec(n, key, conn), e.view(n)
 		spec.Env = env
 		n.svc.act.conns.live[key] = c
@@ -228,7 +228,7 @@ func (e *Engine) adoptConnections(n *node, r Restored) {
 	c := &n.svc.act.conns
 	c.live, c.room = map[string]*connection{}, make(chan struct{}, maxConnections)
 	for key, p := range r.Processes {
-		if !strings.HasPrefix(key, n.name()+"#t") {
+		if !strings.HasPrefix(key, n.name()+"#c") {
 			continue
 		}
 		delete(r.Processes, key)

@@ -75,7 +75,7 @@ func (n *node) pid() int {
 		return 0
 	}
 	if in := n.svc.instances[n.svc.state.Main.ID]; in != nil {
-		return in.pid
+		return in.mainPid()
 	}
 	return 0
 }

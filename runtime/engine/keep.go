@@ -15,6 +15,7 @@ import (
 	"orrery/runtime/machine"
 	"orrery/runtime/notify"
 	"orrery/runtime/probe"
+	"orrery/runtime/proc"
 )
 
 // Keeper keeps, in another process, what must outlive the engine. Put replaces
@@ -66,9 +67,10 @@ type saved struct {
 
 // savedInstance is what of an instance cannot be asked from its process.
 type savedInstance struct {
-	Started time.Time   `json:"started,omitzero"`
-	Main    int         `json:"main,omitempty"`
-	Cursor  logs.Cursor `json:"cursor,omitempty"`
+	Started time.Time      `json:"started,omitzero"`
+	Main    *proc.Identity `json:"main,omitempty"` // where it is not the process that we started
+	Access  string         `json:"access,omitempty"`
+	Cursor  logs.Cursor    `json:"cursor,omitempty"`
 }
 
 // savedHold is a hold as it is kept.
@@ -173,7 +175,7 @@ func (e *Engine) save(n *node) {
 		v.State, v.Wanted = n.svc.state, n.svc.wanted
 		v.Instances = make(map[int]savedInstance, len(n.svc.instances))
 		for id, in := range n.svc.instances {
-			v.Instances[id] = savedInstance{in.started, in.launch.main, in.launch.cursor}
+			v.Instances[id] = savedInstance{in.started, in.claimed(), in.launch.access, in.launch.cursor}
 		}
 	}
 	if n.holders == 0 && !n.live() {
@@ -338,11 +340,13 @@ func (e *Engine) adopt(n *node, v saved, r Restored) error {
 		delete(r.Processes, key)
 		n.svc.instances[id] = &instance{
 			id: id, proc: p, pid: p.Pid(), started: in.Started, probes: map[machine.Probe]*probe.Runner{},
-			launch: &launch{main: in.Main, cursor: in.Cursor},
+			launch: &launch{access: in.Access, cursor: in.Cursor},
 		}
+		e.adoptMain(n, n.svc.instances[id], in.Main)
+		e.adoptReady(n, n.svc.instances[id], r)
 	}
 	e.adoptConnections(n, r)
-	return nil
+	return e.adoptStore(n, r)
 }
 
 // know notes what is kept already.
@@ -358,7 +362,7 @@ func (e *Engine) resume(n *node) {
 	for _, in := range n.svc.instances {
 		v := e.view(n)
 		e.openTerminal(n, in)
-		go func() { e.exited(n, in, v, in.proc.Wait()) }()
+		go func() { e.rootExited(n, in, v, in.proc.Wait()) }()
 	}
 	for _, in := range []machine.Instance{n.svc.state.Main, n.svc.state.Other} {
 		switch live := n.svc.instances[in.ID]; {

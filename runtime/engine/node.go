@@ -62,6 +62,8 @@ type service struct {
 	out       *output
 	notify    *notify.Socket
 	act       activation // how connections start it
+	store     fdstore
+	helpers   []helperProc // stop and reload commands that run
 }
 
 // taskRun is the live state of a task.

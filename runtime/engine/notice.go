@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/user"
-	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -15,23 +14,27 @@ import (
 	"orrery/runtime/machine"
 	"orrery/runtime/notify"
 	"orrery/runtime/probe"
-	"orrery/runtime/proc"
 )
 
 // told is what a service says of itself. It is called by the loop while the
-// sender waits for its barrier.
-func (e *Engine) told(n *node, m notify.Message) {
-	in := n.sender(m.Pid)
+// sender waits for its barrier. later is not nil when it must be told again then:
+// who speaks is not known yet.
+func (e *Engine) told(n *node, m *notify.Message) (later <-chan struct{}) {
+	in, later := e.sender(n, m.Pid)
 	if in == nil {
-		return
+		return later
 	}
-	if m.MainPID > 1 && m.MainPID != in.pid && slices.Contains(proc.Tree(in.pid), m.MainPID) {
-		in.launch.main = m.MainPID
+	if m.MainPID != 0 || m.MainPIDFD != nil {
+		e.claimMain(n, in, m)
 	}
-	if m.Status != nil && *m.Status != n.show.StatusText {
-		n.show.StatusText = *m.Status
+	if m.NotifyAccess != "" {
+		in.launch.access = m.NotifyAccess
+	}
+	if text := statusText(m, n.show.StatusText); text != n.show.StatusText {
+		n.show.StatusText = text
 		e.publish(n, n.show.State, "")
 	}
+	e.store(n, m)
 	send := func(ev machine.Event) {
 		ev.Instance = in.id
 		e.step(n, ev)
@@ -59,31 +62,6 @@ func (e *Engine) told(n *node, m notify.Message) {
 	}
 	if m.Stopping {
 		send(machine.Event{Kind: machine.EventStopping})
-	}
-}
-
-// sender finds the instance that a process may speak for, or nil.
-func (n *node) sender(pid int) *instance {
-	access := n.def.Service.NotifyAccess
-	if access == "" {
-		access = "main"
-		if n.def.Service.Command.Script != nil {
-			access = "all"
-		}
-	}
-	for _, in := range n.svc.instances {
-		main := in.pid
-		if in.launch.main != 0 && pid == in.launch.main {
-			main = pid
-		}
-		member := func(pid int) bool { return slices.Contains(proc.Tree(in.pid), pid) }
-		if in.proc != nil && notify.Allowed(access, pid, main, member) {
-			return in
-		}
-		// READY may overtake the report that the process exists.
-		if in.proc == nil && len(n.svc.instances) == 1 && access != "none" {
-			return in
-		}
 	}
 	return nil
 }

@@ -1,9 +1,13 @@
 package engine
 
 import (
+	"bytes"
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"orrery/runtime/notify"
 )
 
 // poller waits for descriptors without reading from them, accepting on them or
@@ -98,4 +102,94 @@ func acceptOn(listener *os.File) (*os.File, unix.Sockaddr, error) {
 		return nil, nil, nil
 	}
 	return nil, nil, os.NewSyscallError("accept4", err)
+}
+
+// duplicate gives another descriptor of the same open file, close-on-exec.
+func duplicate(f *os.File) (*os.File, error) {
+	dup := -1
+	err := onFD(f, func(fd int) error {
+		var err error
+		dup, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(dup), f.Name()), nil
+}
+
+// sameObject reports whether two descriptors are of one open file; where the
+// kernel does not tell, whether they look so.
+func sameObject(a, b *os.File) bool {
+	same := false
+	onFD(a, func(x int) error {
+		return onFD(b, func(y int) error {
+			const kcmpFile = 0
+			pid := uintptr(os.Getpid())
+			order, _, errno := unix.Syscall6(unix.SYS_KCMP, pid, pid, kcmpFile, uintptr(x), uintptr(y), 0)
+			if errno == 0 {
+				same = order == 0
+				return nil
+			}
+			var s, t unix.Stat_t
+			if unix.Fstat(x, &s) != nil || unix.Fstat(y, &t) != nil {
+				return nil
+			}
+			f, _ := unix.FcntlInt(uintptr(x), unix.F_GETFL, 0)
+			g, _ := unix.FcntlInt(uintptr(y), unix.F_GETFL, 0)
+			same = s.Dev == t.Dev && s.Ino == t.Ino && s.Mode == t.Mode && s.Rdev == t.Rdev && f == g
+			return nil
+		})
+	})
+	return same
+}
+
+// awaitNewline calls ready once a newline is on a readiness descriptor, or does
+// not when its other end is closed before. Only after ready has returned is the
+// newline taken off: an engine that follows finds it again. It closes r.
+func awaitNewline(r *os.File, ready func()) {
+	defer r.Close()
+	p, err := newPoller()
+	if err != nil || p.add(r, 0, pollIn) != nil {
+		notify.WaitNewline(r, ready)
+		return
+	}
+	defer p.close()
+	see, look, err := os.Pipe()
+	if err != nil {
+		notify.WaitNewline(r, ready)
+		return
+	}
+	defer see.Close()
+	defer look.Close()
+	buf := make([]byte, 4096)
+	for {
+		if _, _, ok := p.wait(); !ok {
+			return
+		}
+		n := int64(0)
+		err := onFD(r, func(from int) error {
+			return onFD(look, func(to int) (err error) {
+				n, err = unix.Tee(from, to, len(buf), unix.SPLICE_F_NONBLOCK)
+				return err
+			})
+		})
+		switch {
+		case err == unix.EINTR || err == unix.EAGAIN:
+			continue
+		case err != nil || n == 0:
+			return
+		}
+		if _, err := io.ReadFull(see, buf[:n]); err != nil {
+			return
+		}
+		if bytes.IndexByte(buf[:n], '\n') >= 0 {
+			ready()
+			notify.WaitNewline(r, func() {})
+			return
+		}
+		if _, err := io.ReadFull(r, buf[:n]); err != nil { // nothing in it counts
+			return
+		}
+	}
 }

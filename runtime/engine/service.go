@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -196,10 +195,12 @@ func (e *Engine) became(n *node, in *instance, a machine.Action) {
 	case machine.BecameUnhealthy:
 		e.set(n, 0, isHealthy)
 	case machine.BecameCompleted, machine.BecameFailed, machine.BecameGaveUp:
+		e.emptyStore(n)
 		n.show.Exit = exitOf(a)
 		e.set(n, isCompleted, isHealthy)
 		e.rest(n)
 	case machine.BecameStopped:
+		e.emptyStore(n)
 		if n.show.Exit == nil && a.Code >= 0 {
 			n.show.Exit = exitOf(a)
 		}
@@ -257,8 +258,7 @@ func (e *Engine) cascade(n *node) {
 	}
 }
 
-// signal reaches the whole group when it is the one that stops: a script's
-// children are to end by themselves too.
+// signal sends one to an instance.
 func (e *Engine) signal(n *node, in *instance, name string) {
 	if in == nil || in.proc == nil {
 		return
@@ -267,17 +267,8 @@ func (e *Engine) signal(n *node, in *instance, name string) {
 	if err != nil {
 		return
 	}
-	if in.launch.main != 0 && name != n.svc.policy.Stop.Signal {
-		if p, err := os.FindProcess(in.launch.main); err == nil && p.Signal(sig) == nil {
-			return
-		}
-	}
 	stops := name == n.svc.policy.Stop.Signal || name == "TERM" && n.svc.policy.Stop.Signal == ""
-	if stops || name == "CONT" {
-		in.proc.SignalGroup(sig)
-		return
-	}
-	in.proc.Signal(sig)
+	in.reach(sig, stops)
 }
 
 // killTree sweeps what is left of an instance and reports when nothing is. An
@@ -302,6 +293,7 @@ func (e *Engine) killTree(n *node, id int) {
 				e.publish(n, n.show.State, fmt.Sprintf("cannot kill all of its processes: %v", err))
 			}
 			if cur := n.svc.instances[id]; cur != nil {
+				e.closeReady(n, cur)
 				cur.launch.close()
 				delete(n.svc.instances, id)
 			}
@@ -370,12 +362,15 @@ func (e *Engine) startProbe(n *node, in *instance, a machine.Action) {
 
 // runHelper runs a stop or reload command beside the service.
 func (e *Engine) runHelper(n *node, in *instance, c graph.Command, what string) {
-	pid, out, v := 0, n.svc.out, e.view(n)
+	pid, out, v, socket := 0, n.svc.out, e.view(n), ""
 	if in != nil {
-		pid = in.pid
+		pid = in.mainPid()
+		if a := n.access(in); n.svc.notify != nil && (a == "exec" || a == "all") {
+			socket = n.svc.notify.Path()
+		}
 	}
 	go func() {
-		if err := e.helper(v, c, out, pid); err != nil {
+		if err := e.helper(v, c, helping{out, pid, socket}); err != nil {
 			e.post(func() { e.publish(n, n.show.State, fmt.Sprintf("%s: %v", what, err)) })
 		}
 	}()
@@ -383,7 +378,7 @@ func (e *Engine) runHelper(n *node, in *instance, c graph.Command, what string) 
 
 // helper runs a command in the folder, environment and user of a service, with
 // its pid in MAINPID. It runs outside of the loop.
-func (e *Engine) helper(v view, c graph.Command, out *output, pid int) error {
+func (e *Engine) helper(v view, c graph.Command, h helping) error {
 	b, name := v.bind, v.def.Name()
 	timeout := max(time.Duration(v.def.Service.Stop.Timeout), time.Second)
 	cmd, err := b.Cmd(&c, name)
@@ -396,20 +391,22 @@ func (e *Engine) helper(v view, c graph.Command, out *output, pid int) error {
 	}
 	spec := &proc.Spec{
 		Name: name, Argv: cmd.Argv, Marker: e.passing(name),
-		Env: append(append(bind.Environ(vars), cmd.Env...), fmt.Sprintf("MAINPID=%d", pid)),
+		Env: append(append(bind.Environ(vars), cmd.Env...), fmt.Sprintf("MAINPID=%d", h.pid)),
+		Notify: h.socket,
 	}
 	if spec.Dir, err = b.Dir(name); err != nil {
 		return err
 	}
 	spec.User, spec.Group = b.User(name)
-	if out != nil {
-		spec.Stdout, spec.Stderr = out.stdout, out.stderr
+	if h.out != nil {
+		spec.Stdout, spec.Stderr = h.out.stdout, h.out.stderr
 	}
 	p, err := e.opt.Spawner.Spawn(spec)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
+	defer e.helped(name, helperProc{p.Pid(), spec.Marker})()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { p.KillTree(context.Background()) })

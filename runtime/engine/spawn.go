@@ -22,19 +22,24 @@ import (
 
 // launch is what one instance was started with, and must let go of.
 type launch struct {
-	spec   *proc.Spec
-	main   int       // the main process, where MAINPID= said another one; else 0
-	readyR *os.File  // our end of the readiness descriptor
-	tty    *terminal // our end of its terminal, if it has one
-	cursor logs.Cursor
+	spec    *proc.Spec
+	begun   chan struct{} // closed once it is known whether it was started
+	main    int           // the main process, where MAINPID= said another one; else 0
+	claimed *proc.Process // the same, to wait for it and to signal it
+	access  string        // who may speak for it, where NOTIFYACCESS= said so
+	lent    []*os.File    // stored descriptors that it is given
+	readyR  *os.File      // our end of the readiness descriptor
+	tty     *terminal     // our end of its terminal, if it has one
+	cursor  logs.Cursor
 }
 
 func (l *launch) close() {
 	if l.readyR != nil {
-		l.readyR.Close()
+		l.readyR.Close() // ends awaitNewline
 		l.readyR = nil
 	}
 	l.tty.close()
+	l.disown()
 }
 
 // prepare gives services that are about to run their ports, sockets and
@@ -70,7 +75,7 @@ func (e *Engine) templated(name string) bool {
 // spawn starts an instance elsewhere; the answer is EventSpawned or
 // EventSpawnFailed.
 func (e *Engine) spawn(n *node, id int) {
-	in := &instance{id: id, probes: map[machine.Probe]*probe.Runner{}, launch: &launch{}}
+	in := &instance{id: id, probes: map[machine.Probe]*probe.Runner{}, launch: &launch{begun: make(chan struct{})}}
 	n.svc.instances[id] = in
 	spec, err := e.specOf(n, in)
 	if err != nil {
@@ -87,6 +92,7 @@ func (e *Engine) spawn(n *node, id int) {
 		if spec.ReadyFile != nil {
 			spec.ReadyFile.Close()
 		}
+		closeFiles(in.launch.lent)
 		now, idle := time.Now(), unlimited(spec.Limits)
 		e.post(func() {
 			in.started = now
@@ -99,8 +105,7 @@ func (e *Engine) spawn(n *node, id int) {
 		if err != nil {
 			return
 		}
-		exit := p.Wait()
-		e.exited(n, in, v, exit)
+		e.rootExited(n, in, v, p.Wait())
 	}()
 }
 
@@ -143,10 +148,11 @@ func (e *Engine) specOf(n *node, in *instance) (*proc.Spec, error) {
 			return nil, err
 		}
 		in.launch.readyR, spec.ReadyFile = r, w
-		go notify.WaitNewline(r, func() {
-			e.post(func() { e.step(n, machine.Event{Kind: machine.EventReady, Instance: in.id}) })
-		})
+		if err := e.keepReady(n, in); err != nil {
+			return nil, err
+		}
 	}
+	e.lend(n, in, spec)
 	return spec, nil
 }
 
@@ -198,7 +204,9 @@ func (e *Engine) spawnOf(v view, spec *proc.Spec) (Process, error) {
 
 // spawned tells machine how a start went.
 func (e *Engine) spawned(n *node, in *instance, p Process, err error) {
+	close(in.launch.begun)
 	if err != nil {
+		e.closeReady(n, in)
 		in.launch.close()
 		delete(n.svc.instances, in.id)
 		e.step(n, machine.Event{Kind: machine.EventSpawnFailed, Instance: in.id, Text: e.explain(n, err), Transient: transient(err)})
@@ -362,7 +370,7 @@ func (e *Engine) closeCapture(n *node) {
 
 // wantsNotify reports whether a service is given NOTIFY_SOCKET.
 func wantsNotify(s *graph.Service) bool {
-	return s.Ready != nil && s.Ready.Kind == "notify" || s.Watchdog != nil || s.NotifyAccess != "" && s.NotifyAccess != "none"
+	return s.Ready != nil && s.Ready.Kind == "notify" || s.Watchdog != nil || s.Fdstore > 0 || s.NotifyAccess != "" && s.NotifyAccess != "none"
 }
 
 func (e *Engine) openNotify(n *node) error {
@@ -392,7 +400,7 @@ func (e *Engine) serveNotify(n *node, s *notify.Socket) {
 	n.svc.notify = s
 	go s.Serve(func(m notify.Message) {
 		defer m.Close()
-		e.call(func() { e.told(n, m) })
+		e.hear(n, &m)
 	})
 }
 
