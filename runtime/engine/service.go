@@ -391,7 +391,7 @@ func (e *Engine) helper(v view, c graph.Command, h helping) error {
 	}
 	spec := &proc.Spec{
 		Name: name, Argv: cmd.Argv, Marker: e.passing(name),
-		Env: append(append(bind.Environ(vars), cmd.Env...), fmt.Sprintf("MAINPID=%d", h.pid)),
+		Env:    append(append(bind.Environ(vars), cmd.Env...), fmt.Sprintf("MAINPID=%d", h.pid)),
 		Notify: h.socket,
 	}
 	if spec.Dir, err = b.Dir(name); err != nil {
