@@ -108,6 +108,7 @@ func (l *loop) run(w *Watcher) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
+		l.recall(time.Now())
 		timer.Reset(l.rest(time.Now()))
 		jobs, batch := l.batch(work)
 		changes, change := l.next(w.changes)
@@ -244,6 +245,17 @@ func (l *loop) event(e fsnotify.Event, now time.Time) {
 			for _, s := range l.subs {
 				s.lost(dir, now)
 			}
+		}
+	}
+}
+
+// recall has those look again whose watch was begun anew for another.
+func (l *loop) recall(now time.Time) {
+	gaps := l.table.gaps
+	l.table.gaps = nil
+	for _, dir := range gaps {
+		for _, s := range l.subs {
+			s.lost(dir, now)
 		}
 	}
 }

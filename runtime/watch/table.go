@@ -18,6 +18,7 @@ type table struct {
 	names  map[string]*dirWatch // by every name in use
 	paths  map[string]*dirWatch // by the name that fsnotify knows
 	polled map[*dirWatch]struct{}
+	gaps   []string // names whose events ended or were missed, for their users to look again
 }
 
 // dirWatch is a watch on one directory.
@@ -73,7 +74,6 @@ func (t *table) acquire(name string) (hold, bool) {
 	if d == nil {
 		d = &dirWatch{ino: ino, path: name, names: map[string]int{}}
 		t.inodes[ino] = d
-		t.paths[name] = d
 	}
 	if d.path != name && identify(d.path) != ino { // it was moved
 		t.unwatch(d)
@@ -91,13 +91,16 @@ func (t *table) acquire(name string) (hold, bool) {
 func (t *table) start(d *dirWatch) {
 	if old := t.paths[d.path]; old != nil && old != d { // the name went to another directory
 		t.unwatch(old)
+		t.gap(old)
 	}
 	t.paths[d.path] = d
 	if t.src != nil {
 		_ = t.src.fs.Remove(d.path) // what fsnotify remembers of an earlier directory of this name
 	}
 	d.live = true
-	d.turn++
+	if d.turn++; d.turn > 1 {
+		t.gap(d)
+	}
 	err := t.addDir(d.path)
 	if err == nil {
 		return
@@ -108,6 +111,13 @@ func (t *table) start(d *dirWatch) {
 	}
 	t.polled[d] = struct{}{}
 	t.warn(err)
+}
+
+// gap notes that events of a directory may be missing.
+func (t *table) gap(d *dirWatch) {
+	for name := range d.names {
+		t.gaps = append(t.gaps, name)
+	}
 }
 
 // unwatch ends the events of a directory; its users stay.

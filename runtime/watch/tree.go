@@ -124,7 +124,7 @@ func (t *tree) settleVia(path string, links int) bool {
 			break
 		} // else it appeared meanwhile, and what is below it has no anchor yet
 	}
-	for p := filepath.Dir(path); p != filepath.Dir(p); p = filepath.Dir(p) {
+	for p := path; p != filepath.Dir(p); p = filepath.Dir(p) {
 		fi, err := os.Lstat(p)
 		if err != nil {
 			continue
@@ -133,8 +133,8 @@ func (t *tree) settleVia(path string, links int) bool {
 		if within(t.filter.root, p) || isLink {
 			t.anchor(p)
 		}
-		if target, err := os.Readlink(p); isLink && err == nil && links < 8 {
-			t.settleVia(absolute(filepath.Dir(p), target), links+1) // it may dangle, or be made anew
+		if target := leadsTo(p); isLink && target != "" && links < 8 {
+			t.settleVia(target, links+1) // it may dangle, or be made anew
 		}
 	}
 	return identify(path) != (inode{})
@@ -261,15 +261,12 @@ func (t *tree) follows(n *node, path string) bool {
 func (t *tree) trace(n *node, name string, scopes []*scope) fs.FileMode {
 	path := join(n.path, name)
 	target, err := filepath.EvalSymlinks(path)
-	root, rootErr := filepath.EvalSymlinks(t.filter.root)
 	if err != nil { // it dangles
-		if target, err = os.Readlink(path); err != nil {
-			return fs.ModeIrregular
-		}
-		target, root, rootErr = absolute(n.path, target), t.filter.root, nil
+		target = leadsTo(path)
 	}
+	root, rootErr := filepath.EvalSymlinks(t.filter.root)
 	named := slices.ContainsFunc(scopes, func(sc *scope) bool { return sc.single })
-	if named || rootErr == nil && within(root, target) {
+	if target != "" && (named || rootErr == nil && within(root, target)) {
 		t.settle(target)
 		t.alias(filepath.Dir(target), link{filepath.Base(target), n.path, name})
 	}
@@ -278,6 +275,19 @@ func (t *tree) trace(n *node, name string, scopes []*scope) fs.FileMode {
 		return fs.ModeIrregular
 	}
 	return fi.Mode().Type()
+}
+
+// leadsTo is where a link leads at its first step, whether that exists or not.
+func leadsTo(path string) string {
+	target, err := os.Readlink(path)
+	if err != nil {
+		return ""
+	}
+	dir := filepath.Dir(path)
+	if real, err := filepath.EvalSymlinks(dir); err == nil { // ".." goes up from there
+		dir = real
+	}
+	return absolute(dir, target)
 }
 
 func (t *tree) alias(dir string, l link) {
