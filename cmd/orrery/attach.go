@@ -59,6 +59,7 @@ type attachment struct {
 	seq    uint64      // of the last event that is known
 	size   chan [2]int // rows, columns to pass on
 	typed  chan []byte // input to pass on
+	unsent *api.Attach // what a killed engine did not take; only serve uses it
 	ended  chan ended  // how the service ended
 }
 
@@ -276,17 +277,26 @@ func (t *attachment) events(ctx context.Context, c *control.Client, since uint64
 // connection ends.
 func (t *attachment) pass(ctx context.Context, c *control.Client) {
 	for {
-		p := api.Attach{Name: t.name}
-		select {
-		case p.Data = <-t.typed:
-		case s := <-t.size:
-			p.Rows, p.Cols = s[0], s[1]
-		case <-c.Done():
-			return
-		case <-ctx.Done():
-			return
+		p := t.unsent
+		if p == nil {
+			p = &api.Attach{Name: t.name}
+			select {
+			case p.Data = <-t.typed:
+			case s := <-t.size:
+				p.Rows, p.Cols = s[0], s[1]
+			case <-c.Done():
+				return
+			case <-ctx.Done():
+				return
+			}
 		}
+		t.unsent = p
 		err := c.Call(ctx, api.MethodAttach, p, nil)
+		var none *control.ErrNoEngine
+		if ctx.Err() != nil || errors.As(err, &none) {
+			return // the next engine is told again
+		}
+		t.unsent = nil
 		var wire *control.Error
 		if errors.As(err, &wire) && len(p.Data) > 0 {
 			t.bell()

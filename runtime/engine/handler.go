@@ -201,8 +201,13 @@ func (h *Handler) down(ctx context.Context, params json.RawMessage, emit func(an
 	}
 	e := h.Engine
 	var all []string
-	for _, n := range e.nodes {
-		all = append(all, n.name())
+	err := e.call(func() {
+		for _, n := range e.nodes {
+			all = append(all, n.name())
+		}
+	})
+	if err != nil {
+		return over(err)
 	}
 	tell := func(api.Event) { emit(e.progress()) } // called by the loop
 	stop, err := e.Events(^uint64(0), tell)
