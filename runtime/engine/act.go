@@ -56,9 +56,12 @@ func (e *Engine) Act(ctx context.Context, verb string, targets []string, only bo
 		return e.wait(ctx, names, func(n *node) bool { return len(n.svc.instances) == 0 && n.show.State == string(machine.Down) })
 	case "restart":
 		err := e.wait(ctx, names, func(n *node) bool {
-			return n.bad() || n.conds&isReady != 0 && n.svc.state.Main.ID > before[n.name()]
+			return n.bad() || n.conds&isReady != 0 && (n.svc.state.Main.ID > before[n.name()] || n.kept(before[n.name()]))
 		})
 		if err != nil {
+			return err
+		}
+		if err := e.replaced(before); err != nil {
 			return err
 		}
 		return e.settleOrFail(ctx, names)

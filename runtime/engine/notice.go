@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -107,8 +108,9 @@ func (e *Engine) target(n *node, in *instance) probe.Target {
 		Warn: func(text string) { e.post(func() { e.publish(n, n.show.State, text) }) },
 	}
 	if spec := in.launch.spec; spec != nil {
-		t.Dir, t.Env = spec.Dir, spec.Env
+		t.Dir, t.Env = spec.Dir, append(slices.Clip(spec.Env), "MAINPID="+strconv.Itoa(in.mainPid()))
 	}
+	t.Former = in.launch.former
 	if names := n.def.Service.PortNames(); len(names) == 1 {
 		t.Port, _ = e.opt.Table.Port(name, names[0])
 	}

@@ -28,6 +28,7 @@ type launch struct {
 	claimed *proc.Process // the same, to wait for it and to signal it
 	access  string        // who may speak for it, where NOTIFYACCESS= said so
 	lent    []*os.File    // stored descriptors that it is given
+	former  os.FileInfo   // the file that is to say ready, as a former instance left it
 	readyR  *os.File      // our end of the readiness descriptor
 	tty     *terminal     // our end of its terminal, if it has one
 	cursor  logs.Cursor
@@ -152,6 +153,7 @@ func (e *Engine) specOf(n *node, in *instance) (*proc.Spec, error) {
 			return nil, err
 		}
 	}
+	in.launch.former = e.formerFile(n)
 	e.lend(n, in, spec)
 	return spec, nil
 }

@@ -12,7 +12,10 @@ import (
 )
 
 // fileProbe: a file exists.
-type fileProbe struct{ path string }
+type fileProbe struct {
+	path   string
+	former os.FileInfo // the same file as a former instance left it, which does not count
+}
 
 func newFile(p *graph.Probe, t Target) (Probe, error) {
 	path, err := t.fill("file", p.File)
@@ -25,12 +28,12 @@ func newFile(p *graph.Probe, t Target) (Probe, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(t.Dir, path)
 	}
-	return &fileProbe{path}, nil
+	return &fileProbe{path, t.Former}, nil
 }
 
 // Check looks for the file; symlinks are followed.
 func (p *fileProbe) Check(context.Context) error {
-	_, err := os.Stat(p.path)
+	st, err := os.Stat(p.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("file %s: it does not exist", p.path)
 	}
@@ -40,6 +43,9 @@ func (p *fileProbe) Check(context.Context) error {
 	}
 	if err != nil {
 		return fmt.Errorf("file %s: %w", p.path, err)
+	}
+	if p.former != nil && os.SameFile(st, p.former) && st.ModTime().Equal(p.former.ModTime()) {
+		return fmt.Errorf("file %s: it is still that of the former instance", p.path)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package probe
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"net"
 	"strconv"
 	"syscall"
@@ -34,6 +35,9 @@ type Target struct {
 	Dir string
 	// Env is the whole environment of exec probes, as NAME=value.
 	Env []string
+	// Former is the file of a file probe as a former instance left it, which
+	// does not count; nil: any file does.
+	Former fs.FileInfo
 	// User is whom exec probes run as; nil: us.
 	User *syscall.Credential
 	// Lines calls yield with each line that the service has written since the
