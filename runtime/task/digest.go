@@ -1,83 +1,191 @@
 package task
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
-	"github.com/bmatcuk/doublestar/v4"
+	"orrery/runtime/cache"
 )
 
-// digest is a hash of all outputs (path, mode, content) and values: two results
-// with the same digest are the same to whoever uses them.
-func (o *outputs) digest(values map[string]string) (string, error) {
-	h := sha256.New()
+// node is a file, folder or link that is there, below an output.
+type node struct {
+	rel     string // from the root, with slashes
+	fi      fs.FileInfo
+	pattern bool // of an output that is a pattern
+}
+
+// scan lists what there is of the outputs, sorted, without reading any file.
+func (o *outputs) scan() ([]node, error) {
+	var all []node
 	for _, l := range o.list {
-		paths := []string{l.rel}
 		if l.Pattern != nil {
-			var err error
-			if paths, err = o.matches(l); err != nil {
-				return "", err
+			found, err := glob(o.job.Root, l.Pattern)
+			if err != nil {
+				return nil, err
 			}
-		}
-		for _, p := range paths {
-			if err := o.hash(h, p); err != nil {
-				return "", err
+			for _, rel := range found {
+				all = append(all, node{rel: rel, pattern: true})
 			}
+			continue
 		}
+		err := fs.WalkDir(os.DirFS(o.job.Root), filepath.ToSlash(l.rel), func(p string, _ fs.DirEntry, err error) error {
+			if missing(err) {
+				return nil
+			}
+			if err == nil {
+				all = append(all, node{rel: p})
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.SortStableFunc(all, func(a, b node) int { return cmp.Compare(a.rel, b.rel) })
+	all = slices.CompactFunc(all, func(a, b node) bool { return a.rel == b.rel })
+	err := parallel(len(all), func(i int) error {
+		fi, err := os.Lstat(o.abs(all[i].rel))
+		if err == nil {
+			all[i].fi = fi
+		} else if !missing(err) {
+			return err
+		}
+		return nil
+	})
+	return slices.DeleteFunc(all, func(n node) bool { return n.fi == nil }), err
+}
+
+func (o *outputs) abs(rel string) string { return filepath.Join(o.job.Root, filepath.FromSlash(rel)) }
+
+// hashed gives the hash of a file.
+func (o *outputs) hashed(n node) (cache.Blob, error) {
+	sum, err := o.job.hashes().file(o.abs(n.rel), n.fi)
+	return cache.Blob{Hash: sum, Size: n.fi.Size()}, err
+}
+
+// entries describes the outputs as they are now. content gives the blob of a file.
+func (o *outputs) entries(content func(node) (cache.Blob, error)) ([]cache.Entry, error) {
+	nodes, err := o.scan()
+	if err != nil {
+		return nil, err
+	}
+	all := make([]cache.Entry, len(nodes))
+	err = parallel(len(nodes), func(i int) (err error) {
+		n := nodes[i]
+		e := cache.Entry{Path: n.rel}
+		switch t := n.fi.Mode(); {
+		case t.IsRegular():
+			e.Kind, e.Mode = cache.File, t.Perm()
+			e.Blob, err = content(n)
+		case t.IsDir():
+			e.Kind, e.Mode = cache.Dir, t.Perm()
+		case t&fs.ModeSymlink != 0:
+			e.Kind = cache.Link
+			e.Target, err = os.Readlink(o.abs(n.rel))
+		default:
+			e.Kind = special(t)
+		}
+		all[i] = e
+		return err
+	})
+	return all, err
+}
+
+// special names what is no file, folder or link.
+func special(m fs.FileMode) cache.Kind {
+	switch {
+	case m&fs.ModeNamedPipe != 0:
+		return "a named pipe"
+	case m&fs.ModeSocket != 0:
+		return "a socket"
+	}
+	return "a device"
+}
+
+// digestOf is a hash of outputs (path, mode, content) and values: two results with the same digest are the same to whoever uses
+// them.
+func digestOf(entries []cache.Entry, values map[string]string) string {
+	h := sha256.New()
+	for _, e := range entries {
+		fmt.Fprintf(h, "%q %s %o %s %q\n", e.Path, e.Kind, e.Mode, e.Blob.Hash, e.Target)
 	}
 	for _, k := range slices.Sorted(maps.Keys(values)) {
 		fmt.Fprintf(h, "value %q %q\n", k, values[k])
 	}
-	return hex.EncodeToString(h.Sum(nil)[:16]), nil
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// matches lists the files of a pattern, sorted.
-func (o *outputs) matches(l located) ([]string, error) {
-	var all []string
-	for _, inc := range l.Pattern.Include {
-		found, err := doublestar.Glob(o.root.FS(), inc)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, found...)
+// idents are the states of the files and links that there are.
+func (o *outputs) idents() map[string]ident {
+	nodes, err := o.scan()
+	if err != nil {
+		return nil // none is known: none is left over
 	}
-	slices.Sort(all)
-	return slices.Compact(all), nil
+	all := map[string]ident{}
+	for _, n := range nodes {
+		if !n.fi.IsDir() {
+			all[n.rel] = identOf(n.fi)
+		}
+	}
+	return all
 }
 
-// hash writes a file, or all that is in a folder, into h.
-func (o *outputs) hash(h io.Writer, top string) error {
-	return fs.WalkDir(o.root.FS(), top, func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
+// leftover names a file of the outputs that is as it was before.
+func (o *outputs) leftover(before map[string]ident) string {
+	if len(before) == 0 {
+		return ""
+	}
+	now := o.idents()
+	for _, rel := range slices.Sorted(maps.Keys(now)) {
+		if id, ok := before[rel]; ok && id == now[rel] {
+			return rel
 		}
-		st, err := o.root.Lstat(p)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(h, "%q %s\n", p, st.Mode())
+	}
+	return ""
+}
+
+// firstDifference says where two results differ; empty if they do not.
+func firstDifference(a, b []cache.Entry, av, bv map[string]string) string {
+	for i := 0; i < len(a) || i < len(b); i++ {
 		switch {
-		case st.Mode()&fs.ModeSymlink != 0:
-			to, err := o.root.Readlink(p)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(h, "to %q\n", to)
-		case st.Mode().IsRegular():
-			f, err := o.root.Open(p)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			if _, err := io.Copy(h, f); err != nil {
-				return err
-			}
+		case i >= len(b) || i < len(a) && a[i].Path < b[i].Path:
+			return a[i].Path + " was made once only"
+		case i >= len(a) || b[i].Path < a[i].Path:
+			return b[i].Path + " was made once only"
+		case a[i].Kind != b[i].Kind || a[i].Mode != b[i].Mode:
+			return fmt.Sprintf("%s differs in kind or mode (%s %04o, then %s %04o)", a[i].Path, a[i].Kind, a[i].Mode, b[i].Kind, b[i].Mode)
+		case a[i] != b[i]:
+			return a[i].Path + " differs"
 		}
-		return nil
-	})
+	}
+	for _, k := range slices.Sorted(maps.Keys(av)) {
+		if av[k] != bv[k] {
+			return "the value " + k + " differs"
+		}
+	}
+	return ""
+}
+
+// declares tells whether a path, relative to the root, is or lies in an output.
+func (o *outputs) declares(rel string) bool {
+	for _, l := range o.list {
+		if l.Pattern != nil {
+			if matches(l.Pattern, rel) {
+				return true
+			}
+			continue
+		}
+		if own := filepath.ToSlash(l.rel); rel == own || strings.HasPrefix(rel, own+"/") {
+			return true
+		}
+	}
+	return false
 }

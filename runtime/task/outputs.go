@@ -12,8 +12,6 @@ import (
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
-
-	"orrery/lang/graph"
 )
 
 // outputs are the declared outputs of a job, below the root of the project: nothing is made or looked at outside of it.
@@ -122,7 +120,10 @@ func (o *outputs) missing() error {
 	var errs []error
 	for _, l := range o.list {
 		if l.Pattern != nil {
-			if !o.matched(l.Pattern) {
+			found, err := glob(o.job.Root, l.Pattern)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("cannot look at the output %s: %w", l.Name, err))
+			} else if len(found) == 0 {
 				errs = append(errs, fmt.Errorf("declared output %s: no file matches %s", l.Name, strings.Join(l.Pattern.Include, ", ")))
 			}
 			continue
@@ -134,28 +135,6 @@ func (o *outputs) missing() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// matched tells whether a file matches the pattern.
-func (o *outputs) matched(p *graph.Pattern) bool {
-	found := errors.New("found")
-	for _, in := range p.Include {
-		err := doublestar.GlobWalk(o.root.FS(), path.Clean(in), func(name string, d fs.DirEntry) error {
-			for _, ex := range p.Exclude {
-				if ok, err := doublestar.Match(ex, name); ok && err == nil {
-					return nil
-				}
-			}
-			if d.IsDir() {
-				return nil
-			}
-			return found
-		})
-		if errors.Is(err, found) {
-			return true
-		}
-	}
-	return false
 }
 
 // staticDir is the folder above the first part of a pattern that is no plain name.

@@ -4,6 +4,10 @@
 // deadline, tries again where asked, then looks that the declared outputs and values are there. Whatever it stops (timeout,
 // cancellation, a failure) it stops as a whole tree. [CheckOutputs] looks at what the tasks of a graph declare.
 //
+// [RunCached] is the same for a task whose result may be kept. Its key is a hash of readable lines: the command, the declared environment, the
+// programs and inputs by content. It promises that a restored result is what a run with these inputs made, that files which are right
+// already are not touched, and that nothing outside of the project is written.
+//
 // Left to others: when a task may run, pools, what its texts mean, and where its output goes.
 package task
 
@@ -88,6 +92,17 @@ type Job struct {
 	Marker string
 	// Spawn starts a program; nil: proc.Start.
 	Spawn func(*proc.Spec) (Process, error)
+	// Hashes remembers the hashes of files, which saves reading them; nil: they are read.
+	Hashes *FileHashes
+
+	begin func() // called at the beginning of each try
+}
+
+func (j *Job) hashes() *FileHashes {
+	if j.Hashes == nil {
+		return &FileHashes{}
+	}
+	return j.Hashes
 }
 
 // State is how a task ended.
@@ -118,6 +133,13 @@ type Result struct {
 	// Started and Ended are wall-clock times. Tries is how often it was run.
 	Started, Ended time.Time
 	Tries          int
+	// Cached says that it succeeded by restoring a kept result. Key is the key of the result; empty where none is kept.
+	Cached bool
+	Key    string
+	// Why says what the key differs in from that of the last success; empty where that is not known.
+	Why []Change
+	// Notes are warnings of the cache: what was bad in it, why the result is not kept.
+	Notes []string
 }
 
 // Run runs the job to its end. When ctx is done it stops the whole tree and returns Cancelled. It may be called from any
@@ -141,12 +163,20 @@ func (r *Result) run(ctx context.Context, j *Job) {
 		r.State, r.Reason = Skipped, why
 		return
 	}
+	r.attempts(ctx, j, outs)
+}
+
+// attempts runs it, again after a failure where that is asked for.
+func (r *Result) attempts(ctx context.Context, j *Job, outs *outputs) {
 	for {
 		if ctx.Err() != nil {
 			r.State, r.Reason = Cancelled, cancelled(ctx)
 			return
 		}
 		r.Tries++
+		if j.begin != nil {
+			j.begin()
+		}
 		r.try(ctx, j, outs)
 		if r.State != Failed || r.Tries > j.Retries || errors.Is(r.Err, fs.ErrNotExist) {
 			return
@@ -159,10 +189,14 @@ func (r *Result) sum(j *Job, outs *outputs) {
 	if r.State != Succeeded && r.State != Skipped || len(j.Outputs)+len(j.Values) == 0 {
 		return
 	}
-	var err error
-	if r.Digest, err = outs.digest(r.Values); err != nil && r.State == Succeeded {
-		r.fail(fmt.Errorf("cannot read the outputs: %w", err))
+	entries, err := outs.entries(outs.hashed)
+	if err != nil {
+		if r.State == Succeeded {
+			r.fail(fmt.Errorf("cannot read the outputs: %w", err))
+		}
+		return
 	}
+	r.Digest = digestOf(entries, r.Values)
 }
 
 // fail takes an error as the reason.

@@ -1,0 +1,114 @@
+package task
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"orrery/runtime/cache"
+)
+
+// LastRun is what a task last did in a checkout.
+type LastRun struct {
+	// Key and Lines are those of the last success; empty if there is none.
+	Key   string
+	Lines []string
+	// Digest is the hash of what it made; Made are the files, relative to the root.
+	Digest string
+	Made   []string
+	// Cached says that the result was restored; Why what had changed since the success before, and Note why the result was not kept, or
+	// only for this checkout.
+	Cached bool
+	Why    []string
+	Note   string
+	// When it was.
+	When time.Time
+	// Dirty says that a later run, or the restoring of a result, did not come to a good end: the outputs are not those of Key.
+	Dirty bool
+}
+
+// wireLast is the first line of the file; the lines of the key follow.
+type wireLast struct {
+	Version int       `json:"version"`
+	Key     string    `json:"key"`
+	Digest  string    `json:"digest"`
+	Made    [][]byte  `json:"made"`
+	Cached  bool      `json:"cached"`
+	Why     []string  `json:"why"`
+	Note    string    `json:"note"`
+	When    time.Time `json:"when"`
+}
+
+// file is a file of a task: no name of a node holds a dot.
+func (c *Caching) file(name, suffix string) string {
+	return filepath.Join(c.Dir, strings.ReplaceAll(name, "/", ".")+suffix)
+}
+
+// Last tells what a task last did; a file that cannot be read is none.
+func (c *Caching) Last(name string) LastRun {
+	var l LastRun
+	if c.Dir == "" {
+		return l
+	}
+	_, err := os.Lstat(c.file(name, ".dirty"))
+	l.Dirty = !errors.Is(err, fs.ErrNotExist)
+	text, err := os.ReadFile(c.file(name, ".last"))
+	if err != nil {
+		return l
+	}
+	head, rest, _ := bytes.Cut(text, []byte("\n"))
+	var w wireLast
+	lines := strings.Split(strings.TrimSuffix(string(rest), "\n"), "\n")
+	if json.Unmarshal(head, &w) != nil || w.Version != 1 || w.Key != hashText(strings.Join(lines, "\n")+"\n") {
+		return l
+	}
+	l.Key, l.Lines, l.Digest, l.Cached, l.Why, l.Note, l.When = w.Key, lines, w.Digest, w.Cached, w.Why, w.Note, w.When
+	for _, m := range w.Made {
+		l.Made = append(l.Made, string(m))
+	}
+	return l
+}
+
+// dirty notes that the outputs are about to change.
+func (g *caching) dirty() {
+	if g.Dir == "" {
+		return
+	}
+	if f, err := os.OpenFile(g.file(g.job.Name, ".dirty"), os.O_WRONLY|os.O_CREATE, 0o600); err == nil {
+		f.Close()
+	}
+}
+
+// save notes a success.
+func (g *caching) save(made []cache.Entry, note string) {
+	if g.Dir == "" {
+		return
+	}
+	w := wireLast{1, g.known.key, g.r.Digest, nil, g.r.Cached, nil, note, time.Now().UTC()}
+	for _, e := range made {
+		w.Made = append(w.Made, []byte(e.Path))
+	}
+	for _, c := range g.r.Why {
+		if len(w.Why) == 100 {
+			w.Why = append(w.Why, "and more")
+			break
+		}
+		w.Why = append(w.Why, c.String())
+	}
+	text, err := json.Marshal(w)
+	if err == nil {
+		text = append(append(text, '\n'), strings.Join(g.known.lines, "\n")+"\n"...)
+		err = replace(g.file(g.job.Name, ".last"), text)
+	}
+	if err == nil {
+		err = os.Remove(g.file(g.job.Name, ".dirty"))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		g.note("cannot note what the task did: %v", err)
+	}
+}
