@@ -162,20 +162,19 @@ func family(n int) string {
 	for i := range n {
 		after := ""
 		if i >= 3 {
-			after = fmt.Sprintf(", after = [s%d]", i-3)
+			after = fmt.Sprintf(", after = [s%d.started]", i-3)
 		}
 		fmt.Fprintf(&b, "s%d = service(\"s%d\", command = [\"$T\", \"sleep\", \"s%d\"]%s)\n", i, i, i, after)
 	}
 	return b.String()
 }
 
-// one checks that each of the n of a family runs once.
+// one waits until each of the n of a family runs once. (Two at a time would be
+// noticed by themselves.)
 func (c *checkout) one(n int) {
 	c.t.Helper()
 	for i := range n {
-		if got := c.instances("sleep", fmt.Sprintf("s%d", i)); got != 1 {
-			c.t.Errorf("s%d: got %d instances, want 1", i, got)
-		}
+		c.await(fmt.Sprintf("one s%d", i), func() bool { return c.instances("sleep", fmt.Sprintf("s%d", i)) == 1 })
 	}
 }
 
@@ -233,7 +232,9 @@ func TestTortureKillDuringUpAndDown(t *testing.T) {
 			unhappy++
 			t.Errorf("restart with %d kills: %s", k, r)
 		}
-		c.must("wait")
+		if r := c.orrery("wait", "--timeout=20s"); r.code != 0 {
+			t.Fatalf("after restart with %d kills: %s\n%s", k, r, c.orrery("status"))
+		}
 		c.one(services)
 		r, k = c.killsDuring(2, "down")
 		downs += k
@@ -241,7 +242,9 @@ func TestTortureKillDuringUpAndDown(t *testing.T) {
 			unhappy++
 			t.Errorf("down with %d kills: %s", k, r)
 		}
-		c.await("the end of all", func() bool { return len(c.all()) == 0 })
+		if left, _ := survivors(c.all(), 10*time.Second); len(left) > 0 {
+			t.Fatalf("after down with %d kills (%s) live on: %v\n%s", k, r, left, c.orrery("status", "--json"))
+		}
 		if r := c.orrery("status"); r.code != exitNoEngine {
 			t.Errorf("after down: %s", r)
 		}
@@ -269,7 +272,7 @@ func survivors(pids []int, most time.Duration) (left []int, took time.Duration) 
 
 const brood = `
 service("parent", command = "setsid sh -c 'sleep 3600 & echo $! > grandchild.pid; wait' >/dev/null 2>&1 </dev/null & exec $T sleep parent", ready = probe.file("grandchild.pid"))
-service("stubborn", command = "trap '' TERM HUP INT; touch stubborn.up; while :; do sleep 0.2; done", ready = probe.file("stubborn.up"))
+service("stubborn", command = "trap '' TERM HUP INT; touch stubborn.up; while :; do sleep 0.2; done", ready = probe.file("stubborn.up"), stop = stop.signal(timeout = "300ms"))
 service("plain", command = ["$T", "sleep", "plain"])
 `
 
@@ -333,9 +336,7 @@ func TestTortureBothKilled(t *testing.T) {
 		if still, _ := survivors(left, 0); len(still) > 0 {
 			t.Errorf("%d of %d orphans live on after the next up", len(still), len(left))
 		}
-		if a, b := c.instances("sleep", "plain"), c.instances("sleep", "parent"); a != 1 || b != 1 {
-			t.Errorf("got %d plain and %d parent, want one of each", a, b)
-		}
+		c.await("one plain and one parent", func() bool { return c.instances("sleep", "plain") == 1 && c.instances("sleep", "parent") == 1 })
 		c.must("down")
 	}
 	t.Logf("%d kills of keeper and engine at once: %d orphans, all ended by the next up", rounds, orphans)
