@@ -90,7 +90,7 @@ func resolveLoad(name string, from ref) (ref, error) {
 	}
 	inner := strings.TrimLeft(strings.TrimPrefix(name, string(f.kind)), ":")
 	if path.IsAbs(f.path) || f.path == "" || strings.Contains("/"+inner+"/", "/../") {
-		return ref{}, fmt.Errorf("got %q, want a path inside the project, without ..", name)
+		return ref{}, fmt.Errorf("got %q, want a path without .. inside the project", name)
 	}
 	return f, nil
 }

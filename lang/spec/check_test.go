@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"go.starlark.net/starlark"
+	"go.starlark.net/syntax"
 
 	"orrery/lang/graph"
 )
@@ -18,7 +19,7 @@ func args(t testing.TB, src string) (starlark.Tuple, []starlark.Tuple) {
 		pos, kw = a, k
 		return starlark.None, nil
 	})}
-	if _, err := starlark.Eval(&starlark.Thread{}, "x.star", "f("+src+")", env); err != nil {
+	if _, err := starlark.EvalOptions(&syntax.FileOptions{}, &starlark.Thread{}, "x.star", "f("+src+")", env); err != nil {
 		t.Fatal(err)
 	}
 	return pos, kw
