@@ -129,6 +129,16 @@ func (e *Engine) replaceNodes(g *graph.Graph) {
 		byName[n.name()] = n
 	}
 	e.nodes, e.byName = append(nodes, leaving...), byName
+	for _, n := range leaving {
+		e.trim(n)
+	}
+}
+
+// trim drops the edges of a removed node to nodes that are gone.
+func (e *Engine) trim(n *node) {
+	n.in = slices.DeleteFunc(slices.Clone(n.in), func(edge graph.Edge) bool { return e.byName[edge.From] == nil })
+	n.out = slices.DeleteFunc(slices.Clone(n.out), func(edge graph.Edge) bool { return e.byName[edge.To] == nil })
+	n.gates = slices.DeleteFunc(slices.Clone(n.gates), func(name string) bool { return e.byName[name] == nil })
 }
 
 // prune forgets removed nodes of which nothing runs any more.
@@ -139,6 +149,12 @@ func (e *Engine) prune(n *node) {
 	e.nodes = slices.DeleteFunc(e.nodes, func(o *node) bool { return o == n })
 	delete(e.byName, n.name())
 	e.keep.drop(keptNode + n.name())
+	for _, o := range e.nodes {
+		if o.removed {
+			e.trim(o)
+			e.touch(o)
+		}
+	}
 }
 
 // rehold works out anew what each hold takes, from the targets it was made

@@ -182,3 +182,38 @@ func TestStopOrder(t *testing.T) {
 		}
 	})
 }
+
+// TestApplyRemovesChains: nodes that are no longer declared stop in order and
+// are forgotten; what stays is not touched.
+func TestApplyRemovesChains(t *testing.T) {
+	r := newRig(t, svc("db"), svc("api", after(graph.Dep{Node: "db"})), svc("web", after(graph.Dep{Node: "api"})), svc("other"))
+	r.up()
+	pid := r.spawn.proc("db").pid
+	next, problems := graph.New(graph.Decl{Nodes: []*graph.Node{svc("db"), svc("new", after(graph.Dep{Node: "db"}))}})
+	if problems != nil {
+		t.Fatal(problems[0].Message)
+	}
+	var err error
+	r.e.call(func() { err = r.e.apply(next) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.settle("new", "db")
+	for {
+		st, err := r.e.Status(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(st.Nodes) == 2 {
+			if st.Nodes[0].PID != pid || st.Nodes[1].State != "ready" {
+				t.Errorf("got %+v", st.Nodes)
+			}
+			break
+		}
+	}
+	log := r.spawn.events()
+	at := func(what string) int { return slices.Index(log, what) }
+	if at("SIGTERM web") < 0 || at("SIGTERM api") < at("end web") || at("SIGTERM db") >= 0 || at("SIGTERM other") < 0 {
+		t.Errorf("got %v", log)
+	}
+}
