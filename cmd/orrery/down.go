@@ -55,7 +55,8 @@ func (a *app) down(ctx context.Context, now bool) error {
 	for {
 		select {
 		case err := <-done:
-			if errors.As(err, &none) {
+			var refused *control.Error
+			if errors.As(err, &none) && !errors.As(err, &refused) {
 				err = nil // it has ended, which is what was asked
 			}
 			if err == nil {
