@@ -135,7 +135,7 @@ func (e *Engine) specOf(n *node, in *instance) (*proc.Spec, error) {
 		if spec.TTY = s.TTY; !s.TTY {
 			spec.Stdout, spec.Stderr = o.stdout, o.stderr
 		}
-		in.launch.cursor = e.cursor(name)
+		in.launch.cursor = o.capture.End()
 	}
 	if wantsNotify(s) {
 		if err := e.openNotify(n); err != nil {
@@ -293,16 +293,6 @@ func (e *Engine) said(name string, from logs.Cursor, re *regexp.Regexp) bool {
 		return !found
 	})
 	return found
-}
-
-// cursor is where the log of a node ends now.
-func (e *Engine) cursor(name string) logs.Cursor {
-	c := logs.Cursor{}
-	e.opt.Logs.Read(context.Background(), logs.Query{Nodes: []string{name}, Tail: 1}, func(l logs.Line) bool {
-		c.Advance(l)
-		return true
-	})
-	return c
 }
 
 // output is where a service writes: the capture, and the ends that its
