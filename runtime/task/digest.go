@@ -36,6 +36,10 @@ func (o *outputs) scan() ([]node, error) {
 			}
 			continue
 		}
+		if fi, err := os.Lstat(o.abs(filepath.ToSlash(l.rel))); missing(err) || err == nil && !fi.IsDir() {
+			all = append(all, node{rel: filepath.ToSlash(l.rel)}) // a link to a folder is no folder: what it leads to is not ours
+			continue
+		}
 		err := fs.WalkDir(os.DirFS(o.job.Root), filepath.ToSlash(l.rel), func(p string, _ fs.DirEntry, err error) error {
 			if missing(err) {
 				return nil
