@@ -17,14 +17,22 @@ func (e *Engine) Reload(ctx context.Context) error {
 	if e.opt.Load == nil {
 		return nil
 	}
+	turn := 0
+	if err := e.call(func() { e.loads++; turn = e.loads }); err != nil {
+		return err
+	}
 	g, inputs, err := e.opt.Load(ctx)
 	if err != nil {
 		return err
 	}
 	var failed error
 	err = e.call(func() {
+		if turn < e.newest {
+			return // one that began later was quicker, and knows better
+		}
 		if failed = e.apply(g); failed == nil {
-			e.watchInputs(inputs)
+			e.newest = turn
+			e.watchAnew(inputs)
 		}
 	})
 	if err == nil {
@@ -40,7 +48,7 @@ func (e *Engine) apply(g *graph.Graph) error {
 		return err
 	}
 	all := !slices.Equal(e.graph.Project.Dotenv, g.Project.Dotenv) || !slices.Equal(e.graph.Project.Env, g.Project.Env)
-	e.applied = applied{g, g.Digest(), e.opt.Bind(g)}
+	e.graph, e.digest, e.bind = g, g.Digest(), e.opt.Bind(g)
 	e.keep.put(keptGraph, g, nil)
 	e.replaceNodes(g)
 	e.rehold()

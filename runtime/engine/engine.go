@@ -138,6 +138,8 @@ type applied struct {
 	graph  *graph.Graph
 	digest string // of graph
 	bind   *bind.Binding
+	loads  int // evaluations that were begun
+	newest int // the one that runs; 0: the first
 }
 
 // schedule is which tasks run and wait.
@@ -152,7 +154,7 @@ type schedule struct {
 // New makes an engine; nothing runs until Run.
 func New(o Options) *Engine {
 	e := &Engine{
-		opt: o, applied: applied{o.Graph, o.Graph.Digest(), o.Bind(o.Graph)}, mail: make(chan func(), 256), ended: make(chan struct{}),
+		opt: o, applied: applied{graph: o.Graph, digest: o.Graph.Digest(), bind: o.Bind(o.Graph)}, mail: make(chan func(), 256), ended: make(chan struct{}),
 		byName: make(map[string]*node, len(o.Graph.Nodes)),
 		holds:  map[string]*hold{}, schedule: schedule{pools: map[string]int{}},
 	}

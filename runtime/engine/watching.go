@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,7 +74,24 @@ func (e *Engine) CatchUp() {
 	}
 }
 
-// watchInputs subscribes to what the evaluation has read.
+// watchAnew subscribes to what another evaluation has read. The same files are
+// not subscribed to again: a change that is under way would be lost.
+func (e *Engine) watchAnew(inputs []Input) {
+	if e.opt.Watch == nil {
+		return
+	}
+	byName := func(a, b Input) int {
+		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(a.Pattern, b.Pattern))
+	}
+	if slices.Equal(slices.SortedFunc(slices.Values(inputs), byName), slices.SortedFunc(slices.Values(e.opt.Watch.Inputs), byName)) {
+		return
+	}
+	e.opt.Watch.Inputs = inputs
+	e.watchInputs(inputs)
+}
+
+// watchInputs subscribes to what the evaluation has read, and then evaluates
+// again: it may have been edited after it was read.
 func (e *Engine) watchInputs(inputs []Input) {
 	if e.watcher == nil || len(inputs) == 0 {
 		return
@@ -85,15 +104,19 @@ func (e *Engine) watchInputs(inputs []Input) {
 		}
 		s.Paths = append(s.Paths, in.Path)
 	}
-	e.subscribe(s)
+	e.subscribe(s, e.CatchUp)
 }
 
-// subscribe adds a subscription outside of the loop: it looks at the disk.
-func (e *Engine) subscribe(s watch.Spec) {
+// subscribe adds a subscription outside of the loop: it looks at the disk. then is called after it; may be nil.
+func (e *Engine) subscribe(s watch.Spec, then func()) {
 	w := e.watcher
 	go func() {
 		if err := w.Add(s); err != nil {
 			e.post(func() { e.say("cannot watch: " + err.Error()) })
+			return
+		}
+		if then != nil {
+			then()
 		}
 	}()
 }
@@ -118,7 +141,7 @@ func (e *Engine) considerWatch(n *node) {
 			e.watcher.Remove(id)
 			continue
 		}
-		e.subscribe(e.watchSpec(n, id, declared[i]))
+		e.subscribe(e.watchSpec(n, id, declared[i]), nil)
 	}
 	n.watched, n.watches = key, len(declared)
 }
