@@ -456,7 +456,10 @@ mkdir -p gen; for f in $(cat src/list); do echo $f >gen/$f.pb; done; printf '' >
 }
 
 // treeOf describes all that is in a folder.
-func treeOf(t testing.TB, top string) map[string]string {
+func treeOf(t interface {
+	Helper()
+	Fatal(...any)
+}, top string) map[string]string {
 	t.Helper()
 	m := map[string]string{}
 	err := filepath.WalkDir(top, func(p string, d fs.DirEntry, err error) error {

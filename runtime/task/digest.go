@@ -40,15 +40,7 @@ func (o *outputs) scan() ([]node, error) {
 			all = append(all, node{rel: filepath.ToSlash(l.rel)}) // a link to a folder is no folder: what it leads to is not ours
 			continue
 		}
-		err := fs.WalkDir(os.DirFS(o.job.Root), filepath.ToSlash(l.rel), func(p string, _ fs.DirEntry, err error) error {
-			if missing(err) {
-				return nil
-			}
-			if err == nil {
-				all = append(all, node{rel: p})
-			}
-			return err
-		})
+		err := o.walk(filepath.ToSlash(l.rel), func(rel string) { all = append(all, node{rel: rel}) })
 		if err != nil {
 			return nil, err
 		}
@@ -65,6 +57,27 @@ func (o *outputs) scan() ([]node, error) {
 		return nil
 	})
 	return slices.DeleteFunc(all, func(n node) bool { return n.fi == nil }), err
+}
+
+// walk names a folder and all that is in it; it follows no link. (What fs.FS lists must be UTF-8.)
+func (o *outputs) walk(dir string, visit func(rel string)) error {
+	visit(dir)
+	entries, err := os.ReadDir(o.abs(dir))
+	if missing(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		rel := dir + "/" + e.Name()
+		if !e.IsDir() {
+			visit(rel)
+		} else if err := o.walk(rel, visit); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (o *outputs) abs(rel string) string { return filepath.Join(o.job.Root, filepath.FromSlash(rel)) }

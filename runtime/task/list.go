@@ -229,11 +229,13 @@ func (g *globber) enters(rel string) bool {
 		}
 	}
 	for i, name := range strings.Split(rel, "/") {
-		if i >= len(g.parts)-1 {
+		switch {
+		case i >= len(g.parts):
 			return false
-		}
-		if strings.Contains(g.parts[i], "**") || strings.ContainsAny(g.parts[i], "{}") {
+		case strings.Contains(g.parts[i], "**") || strings.ContainsAny(g.parts[i], "{}"):
 			return true // an alternative may hold slashes
+		case i == len(g.parts)-1:
+			return false
 		}
 		if ok, err := doublestar.Match(g.parts[i], name); !ok || err != nil {
 			return false

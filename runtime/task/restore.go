@@ -191,13 +191,24 @@ func (o *outputs) discard(rel string) error {
 	if !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
-	_ = fs.WalkDir(o.root.FS(), rel, func(p string, d fs.DirEntry, err error) error {
-		if d != nil && d.IsDir() && err == nil {
-			_ = o.root.Chmod(p, 0o700)
-		}
-		return nil
-	})
+	o.unseal(rel)
 	return o.root.RemoveAll(rel)
+}
+
+// unseal makes a folder and those in it writable, as far as that can be done.
+func (o *outputs) unseal(rel string) {
+	if fi, err := o.root.Lstat(rel); err != nil || !fi.IsDir() || o.root.Chmod(rel, 0o700) != nil {
+		return
+	}
+	dir, err := o.root.Open(rel)
+	if err != nil {
+		return
+	}
+	names, _ := dir.Readdirnames(-1)
+	dir.Close()
+	for _, n := range names {
+		o.unseal(rel + "/" + n)
+	}
 }
 
 // folder makes a folder, in place of whatever else is there.
