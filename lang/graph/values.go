@@ -304,22 +304,25 @@ func decodeTree(dec *json.Decoder) (any, error) {
 	}
 }
 
-// Texts calls yield for every text in the tree.
-func (d *Tree) Texts(yield func(*Text)) { d.Value = treeTexts(d.Value, yield) }
+// Texts calls yield for every text in the tree. Only a yield that gives its text
+// another value writes to the tree: any number of others may read it meanwhile.
+func (d *Tree) Texts(yield func(*Text)) { treeTexts(&d.Value, yield) }
 
-func treeTexts(v any, yield func(*Text)) any {
-	switch v := v.(type) {
+func treeTexts(at *any, yield func(*Text)) {
+	switch v := (*at).(type) {
 	case Text:
+		old := v
 		yield(&v)
-		return v
+		if len(old) != len(v) || len(v) > 0 && &old[0] != &v[0] {
+			*at = v
+		}
 	case []any:
 		for i := range v {
-			v[i] = treeTexts(v[i], yield)
+			treeTexts(&v[i], yield)
 		}
 	case Dict[any]:
 		for i := range v {
-			v[i].Value = treeTexts(v[i].Value, yield)
+			treeTexts(&v[i].Value, yield)
 		}
 	}
-	return v
 }
