@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -73,7 +74,7 @@ func (a *app) down(ctx context.Context, now bool) error {
 
 // stopAll asks for a down and shows whom it waits for.
 func (a *app) stopAll(ctx context.Context, c *control.Client, now bool) error {
-	last := ""
+	last, said := "", time.Time{}
 	return c.Stream(ctx, api.MethodDown, api.Down{Now: now}, func(raw json.RawMessage) error {
 		var p api.Progress
 		if err := json.Unmarshal(raw, &p); err != nil {
@@ -82,8 +83,13 @@ func (a *app) stopAll(ctx context.Context, c *control.Client, now bool) error {
 		if a.json {
 			return json.NewEncoder(os.Stdout).Encode(p)
 		}
-		if line := strings.Join(p.Waiting, ", "); line != last && line != "" {
-			last = line
+		n := len(p.Waiting)
+		line := strings.Join(p.Waiting[:min(n, 8)], ", ")
+		if n > 8 {
+			line += fmt.Sprintf(" and %d more", n-8)
+		}
+		if n > 0 && line != last && (n <= 8 || time.Since(said) > time.Second) {
+			last, said = line, time.Now()
 			a.say("stopping %s", line)
 		}
 		return nil

@@ -127,14 +127,15 @@ func refusalOf(err error) refusal {
 
 // house is an engine process: the engine and all that it works with.
 type house struct {
-	keeper   kept
-	place    control.Place
-	lock     *control.Lock
-	listener net.Listener
-	table    *bind.Table
-	engine   *engine.Engine
-	self     api.Engine
-	catchUp  bool // the project may have been edited while no engine ran
+	keeper     kept
+	place      control.Place
+	lock       *control.Lock
+	listener   net.Listener
+	table      *bind.Table
+	engine     *engine.Engine
+	self       api.Engine
+	catchUp    bool // the project may have been edited while no engine ran
+	endCaching func()
 }
 
 // What the house itself has kept.
@@ -247,6 +248,9 @@ func (h *house) furnish(p *lang.Project, o orders) error {
 	rebind := func(g *graph.Graph) *bind.Binding {
 		return bind.New(h.table, g, bind.Options{Environ: os.Environ(), Strict: o.Strict})
 	}
+	caching, hashes := new(app).openCaching(h.place)
+	go trimCache(caching)
+	h.endCaching = func() { endCaching(caching, hashes) }
 	info := h.lock.Info()
 	h.self = api.Engine{PID: os.Getpid(), Version: version(), Started: info.Started, Project: h.place.Project, Root: h.place.Root}
 	h.engine = engine.New(engine.Options{
@@ -258,7 +262,8 @@ func (h *house) furnish(p *lang.Project, o orders) error {
 			}
 			return p.Graph, inputsOf(p), nil
 		},
-		Watch:  &engine.Watching{Root: h.place.Root, Exclude: []string{h.place.Dir, h.place.Run, h.place.State}, Inputs: inputsOf(p)},
+		Watch:   &engine.Watching{Root: h.place.Root, Exclude: []string{h.place.Dir, h.place.Run, h.place.State}, Inputs: inputsOf(p)},
+		Caching: caching, Hashes: hashes,
 		Keeper: h.keeper.client, Logs: store, MemoDir: filepath.Join(h.place.Dir, "values"),
 		RunDir: filepath.Join(h.place.Run, "s"), Run: h.keeper.client.Run(), Jobs: o.Jobs, KeepGoing: true,
 	})
@@ -321,6 +326,7 @@ func (h *house) serve(ctx context.Context) error {
 	h.engine.Run(ctx, idleGrace)
 	stop()
 	err := <-served
+	h.endCaching()
 	h.table.Close()
 	// Before the lock: whoever takes it next must find the keeper of this one gone.
 	h.keeper.client.Delete(keptSocket)

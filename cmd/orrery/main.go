@@ -57,6 +57,7 @@ func verbs() []verb {
 		{groupInspect, openCommand},
 		{groupInspect, execCommand},
 		{groupInspect, doctorCommand},
+		{groupInspect, cacheCommand},
 		{groupEdit, fmtCommand},
 		{groupEdit, testCommand},
 		{groupEdit, docCommand},

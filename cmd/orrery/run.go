@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -30,6 +31,8 @@ type runFlags struct {
 	dependents bool
 	all        bool
 	keepGoing  bool
+	force      bool
+	verify     bool
 	dryRun     bool
 	strict     bool
 	noStrict   bool
@@ -60,6 +63,8 @@ stopped after. ARGS are added to the command of the one task named.`,
 	fl.BoolVar(&f.dependents, "with-dependents", false, "also what waits for the targets")
 	fl.BoolVar(&f.all, "all", false, "as --with-dependents; without targets: every task")
 	fl.BoolVar(&f.keepGoing, "keep-going", false, "run what can still be run after a failure")
+	fl.BoolVar(&f.force, "force", false, "run what is cached, too")
+	fl.BoolVar(&f.verify, "verify", false, "run everything twice, and fail where the results differ")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "only say what would run")
 	fl.BoolVar(&f.strict, "strict-ports", false, "fail when a port is taken rather than use another one")
 	fl.BoolVar(&f.noStrict, "no-strict-ports", false, "use another port when one is taken, also for strict ones")
@@ -176,6 +181,7 @@ type runner struct {
 	external    []string // what the checkout's engine runs for us
 	screen      *screen
 	engine      *engine.Engine
+	endCaching  func()
 }
 
 // holder is the name of our own hold on our own engine.
@@ -206,6 +212,7 @@ func (r *runner) run(ctx context.Context) error {
 	err = r.follow(ctx)
 	stop()
 	<-ended
+	r.endCaching()
 	if r.client.Load() != nil {
 		if rerr := r.letGo(); err == nil {
 			err = rerr
@@ -308,7 +315,16 @@ func (r *runner) bindings(ctx context.Context) (*bind.Binding, error) {
 }
 
 func (r *runner) options(b *bind.Binding) engine.Options {
+	caching, hashes := r.app.openCaching(r.place)
+	if caching != nil {
+		caching.Force, caching.Verify = r.flags.force, r.flags.verify
+	}
+	r.endCaching = func() {
+		trimCache(caching)
+		endCaching(caching, hashes)
+	}
 	local := &engine.Local{External: r.external, Output: r.output, ExtraArgs: map[string][]string{}}
+	local.Replay = func(node string) bool { return r.app.verbose || slices.Contains(r.named, node) }
 	if len(r.extra) > 0 {
 		local.ExtraArgs[r.named[0]] = r.extra
 	}
@@ -328,7 +344,7 @@ func (r *runner) options(b *bind.Binding) engine.Options {
 	return engine.Options{
 		Graph: r.project.Graph, Bind: func(*graph.Graph) *bind.Binding { return b },
 		Spawner: direct{}, Clock: engine.SystemClock{}, MemoDir: filepath.Join(r.place.Dir, "values"),
-		Run: runID(), Jobs: r.flags.jobs, KeepGoing: r.flags.keepGoing, Local: local,
+		Run: runID(), Caching: caching, Hashes: hashes, Jobs: r.flags.jobs, KeepGoing: r.flags.keepGoing, Local: local,
 	}
 }
 

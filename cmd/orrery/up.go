@@ -178,6 +178,7 @@ type session struct {
 	hold   api.Hold
 	names  []string
 	ready  bool
+	last   bool // nobody else holds anything
 }
 
 // foreground shows what happens until a signal, or until all has ended.
@@ -204,12 +205,32 @@ func (u *upRun) foreground(ctx context.Context, need []string) error {
 	for {
 		err = s.attach(ctx, c, sigs)
 		if !errors.Is(err, errLost) {
+			if s.last {
+				u.ended(ctx)
+			}
 			return err
 		}
 		if c, err = redial(ctx, u.place); err != nil {
 			return err
 		}
 		u.app.say("the engine was replaced (pid %d); nothing was stopped", c.PID())
+	}
+}
+
+// ended waits for the engine that nobody holds anything on any more, so that
+// what follows an up finds nothing of it. Only the lock tells.
+func (u *upRun) ended(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	for {
+		if _, running, err := u.place.Running(); !running || err != nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(5 * time.Millisecond):
+		}
 	}
 }
 
@@ -382,6 +403,9 @@ func (s *session) letGo(ctx context.Context, sigs <-chan os.Signal) error {
 			var none *control.ErrNoEngine
 			if errors.As(err, &none) {
 				return nil // it ended when nothing was left
+			}
+			if st, serr := statusOf(ctx, s.client, nil); serr == nil {
+				s.last = st.Progress.Total == 0
 			}
 			return err
 		case sig := <-sigs:

@@ -5,8 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,6 +17,7 @@ import (
 	"orrery/lang/graph"
 	"orrery/runtime/control"
 	"orrery/runtime/control/api"
+	"orrery/runtime/task"
 )
 
 func whyCommand(a *app) *cobra.Command {
@@ -71,6 +75,49 @@ type explained struct {
 	In      []graph.Edge    `json:"waited_for_by"`
 	GatedBy []string        `json:"gated_by"`
 	Live    *api.NodeStatus `json:"live"`
+	Last    *lastRun        `json:"last_run,omitempty"`
+}
+
+// lastRun is what a task last did in this checkout.
+type lastRun struct {
+	When   time.Time `json:"when"`
+	Cached bool      `json:"cached"`        // its result was restored
+	Why    []string  `json:"why,omitempty"` // what had changed since the success before
+	Note   string    `json:"note,omitempty"`
+	Key    []string  `json:"key"` // the lines of its key
+}
+
+// lastOf is the last success of a task, or nil.
+func lastOf(p *lang.Project, n *graph.Node) (*lastRun, error) {
+	place, err := placeOf(p)
+	if err != nil || n.Kind != graph.KindTask {
+		return nil, err
+	}
+	l := (&task.Caching{Dir: filepath.Join(place.Dir, "tasks")}).Last(n.Name())
+	if l.Key == "" {
+		return nil, nil
+	}
+	return &lastRun{l.When, l.Cached, l.Why, l.Note, l.Lines}, nil
+}
+
+// show writes why the task ran, and, verbose, its key.
+func (l *lastRun) show(w io.Writer, verbose bool) {
+	did := "ran"
+	if l.Cached {
+		did = "was restored from the cache"
+	}
+	fmt.Fprintf(w, "last %s %s\n", did, l.When.Local().Format(time.DateTime))
+	for _, why := range l.Why {
+		fmt.Fprintf(w, "  since the time before: %s\n", why)
+	}
+	if l.Note != "" {
+		fmt.Fprintf(w, "  %s\n", l.Note)
+	}
+	if verbose {
+		for _, line := range l.Key {
+			fmt.Fprintf(w, "  key: %s\n", line)
+		}
+	}
 }
 
 func (a *app) whyOne(ctx context.Context, p *lang.Project, n *graph.Node) error {
@@ -84,6 +131,9 @@ func (a *app) whyOne(ctx context.Context, p *lang.Project, n *graph.Node) error 
 	if x.Live, err = liveState(ctx, p, name); err != nil {
 		return err
 	}
+	if x.Last, err = lastOf(p, n); err != nil {
+		return err
+	}
 	if a.json {
 		return a.printJSON(x)
 	}
@@ -94,6 +144,9 @@ func (a *app) whyOne(ctx context.Context, p *lang.Project, n *graph.Node) error 
 	}
 	if x.Live != nil {
 		fmt.Fprintf(w, "state: %s\n", liveText(*x.Live))
+	}
+	if x.Last != nil {
+		x.Last.show(w, a.verbose)
 	}
 	a.edges(w, "waits for", x.Out, func(e graph.Edge) string { return e.To })
 	for _, task := range x.GatedBy {

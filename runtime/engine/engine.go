@@ -26,6 +26,7 @@ import (
 	"orrery/runtime/bind"
 	"orrery/runtime/logs"
 	"orrery/runtime/proc"
+	"orrery/runtime/task"
 	"orrery/runtime/watch"
 )
 
@@ -73,6 +74,10 @@ type Options struct {
 	Logs *logs.Store
 	// RunDir is the directory under which each service has its notify socket.
 	RunDir string
+	// Caching is how results of tasks are kept, and Hashes remembers those of
+	// files; nil: every task is run.
+	Caching *task.Caching
+	Hashes  *task.FileHashes
 	// MemoDir is where the values of tasks are kept from run to run.
 	MemoDir string
 	// Run marks the processes of this engine: ORRERY_ID=<Run>/<node>.
@@ -105,6 +110,9 @@ type Local struct {
 	ExtraArgs map[string][]string
 	// External names nodes that the other engine runs; Mirror tells their state.
 	External []string
+	// Replay says whether the output of a task that is restored is shown again;
+	// nil: of none.
+	Replay func(node string) bool
 	// BeforeTask is called before a task is bound, outside of the loop: the
 	// bindings of the other engine are renewed there. May be nil.
 	BeforeTask func(context.Context) error

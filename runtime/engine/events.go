@@ -119,7 +119,7 @@ func (e *Engine) status(n *node) api.NodeStatus {
 		Name: n.name(), Kind: string(n.def.Kind), State: n.show.State, PID: n.pid(),
 		StartedAt: n.show.Started, ReadyAt: n.show.Ready, Restarts: n.show.Restarts,
 		Exit: n.show.Exit, Reason: n.show.Reason, StatusText: n.show.StatusText,
-		Holders: n.holders, Cause: n.show.Cause,
+		Holders: n.holders, Cause: n.show.Cause, Cached: n.show.Cached,
 	}
 	if n.svc == nil || !n.live() {
 		return s
@@ -172,6 +172,9 @@ func (e *Engine) progress() api.Progress {
 			p.Done++
 			if n.bad() {
 				p.Failed++
+			}
+			if n.show.Cached {
+				p.Cached++
 			}
 			continue
 		case n.live():

@@ -50,6 +50,7 @@ type shown struct {
 	Exit       *api.Exit `json:"exit,omitempty"`
 	Restarts   int       `json:"restarts,omitempty"`
 	StatusText string    `json:"status_text,omitempty"`
+	Cached     bool      `json:"cached,omitempty"` // the result of the task was restored
 }
 
 // service is the live state of a service.

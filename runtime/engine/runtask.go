@@ -30,7 +30,7 @@ func (e *Engine) runTask(ctx context.Context, v view) task.Result {
 	if err != nil {
 		return task.Result{State: task.Failed, Reason: err.Error(), Err: err}
 	}
-	r := task.Run(ctx, j)
+	r := e.runCached(ctx, v, j)
 	var start *proc.StartError
 	if errors.As(r.Err, &start) && start.Op == "find" {
 		if hint := packageHint(start.Path); hint != "" {

@@ -426,9 +426,12 @@ func (e *Engine) helper(v view, c graph.Command, h helping) error {
 type view struct {
 	def  *graph.Node
 	bind *bind.Binding
+	live bool // a task that needs a service
 }
 
-func (e *Engine) view(n *node) view { return view{n.def, e.bind} }
+func (e *Engine) view(n *node) view {
+	return view{n.def, e.bind, n.task != nil && e.touchesService(n)}
+}
 
 // noteMark separates the log of a service with what the engine did.
 const noteMark = "note"

@@ -124,7 +124,15 @@ func (e *Engine) finishTask(n *node, r task.Result) {
 		return
 	}
 	n.task.once = false
-	e.become(n, state, r.Reason)
+	n.show.Cached = r.Cached
+	text := r.Reason
+	if r.Cached {
+		text = "cached"
+	}
+	e.become(n, state, text)
+	for _, note := range r.Notes {
+		e.publish(n, n.show.State, note)
+	}
 	if on&isSucceeded != 0 {
 		e.rebuilt(n, r)
 	}

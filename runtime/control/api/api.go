@@ -31,7 +31,7 @@ const (
 	MethodHold = "hold"
 	// MethodRelease gives up what this connection holds, and answers when what nobody else holds is down.
 	MethodRelease = "release"
-	// MethodGone answers when nothing of the named nodes, or of all, runs any more.
+	// MethodGone answers when nothing of the named nodes runs any more.
 	MethodGone = "gone"
 	// MethodDown ends all holds, sends a Progress at each change, and ends when everything is down.
 	MethodDown = "down"

@@ -1,0 +1,117 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"orrery/lang/graph"
+	"orrery/runtime/bind"
+	"orrery/runtime/task"
+)
+
+// runCached runs a task, or restores its result. It runs outside of the loop.
+func (e *Engine) runCached(ctx context.Context, v view, j *task.Job) task.Result {
+	if e.opt.Caching == nil {
+		return task.Run(ctx, j)
+	}
+	k, err := keyOf(v, j)
+	if err != nil {
+		return task.Result{State: task.Failed, Reason: err.Error(), Err: err}
+	}
+	j.Hashes = e.opt.Hashes
+	c := *e.opt.Caching
+	c.Replay = e.opt.Local != nil && e.opt.Local.Replay != nil && e.opt.Local.Replay(v.def.Name())
+	return task.RunCached(ctx, j, k, &c)
+}
+
+// keyOf gathers what the result of a task depends on, besides its job.
+func keyOf(v view, j *task.Job) (*task.KeyInput, error) {
+	t, b, name := v.def.Task, v.bind, v.def.Name()
+	k := &task.KeyInput{Cache: t.Cache, Live: v.live}
+	vars, err := b.Env(name)
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range vars {
+		k.Env = append(k.Env, task.Var{Key: x.Key, Value: x.Value, Origin: x.Origin, Secret: x.Secret})
+	}
+	for _, tool := range t.Tools {
+		path, err := b.Value(graph.Ref{Scope: graph.ScopeTool, Name: tool, Attr: programOf(tool)}, name)
+		if err != nil {
+			return nil, err
+		}
+		k.Tools = append(k.Tools, path)
+	}
+	for _, text := range t.CacheKey {
+		s, err := b.Fill(text, name)
+		if err != nil {
+			return nil, err
+		}
+		k.CacheKey = append(k.CacheKey, s)
+	}
+	return k, keyFiles(v, b, k)
+}
+
+// programOf is the first program of a tool: its name, but for the number that
+// tells tools apart which begin with the same one.
+func programOf(tool string) string {
+	program, _, _ := strings.Cut(tool, "#")
+	return program
+}
+
+// keyFiles adds the declared inputs, and the outputs of tasks that the command
+// or the environment refers to.
+func keyFiles(v view, b *bind.Binding, k *task.KeyInput) error {
+	name := v.def.Name()
+	var seen []string
+	output := func(text graph.Text, implied bool) error {
+		for _, p := range text {
+			if p.Ref == nil || p.Ref.Scope != graph.ScopeNode || !strings.HasPrefix(p.Ref.Attr, "outputs.") {
+				continue
+			}
+			from := p.Ref.Name + "." + strings.TrimPrefix(p.Ref.Attr, "outputs.")
+			if slices.Contains(seen, from) {
+				continue
+			}
+			seen = append(seen, from)
+			path, err := b.Path(graph.RefText(*p.Ref), name)
+			if err != nil {
+				return err
+			}
+			k.Inputs = append(k.Inputs, task.Input{From: from, Path: path, Implied: implied})
+		}
+		return nil
+	}
+	for _, in := range v.def.Task.Inputs {
+		if in.Pattern != nil {
+			k.Inputs = append(k.Inputs, task.Input{Pattern: in.Pattern})
+			continue
+		}
+		if r, ok := in.Path.Native(); ok && strings.HasPrefix(r.Attr, "outputs.") {
+			if err := output(in.Path, false); err != nil {
+				return err
+			}
+			continue
+		}
+		path, err := b.Path(in.Path, name)
+		if err != nil {
+			return err
+		}
+		k.Inputs = append(k.Inputs, task.Input{Path: path})
+	}
+	var failed error
+	v.def.Texts(func(field string, _ graph.Use, t *graph.Text) {
+		if err := output(*t, true); err != nil && failed == nil {
+			failed = err
+		}
+	})
+	return failed
+}
+
+// touchesService reports whether a task needs a service that runs.
+func (e *Engine) touchesService(n *node) bool {
+	return slices.ContainsFunc(n.out, func(edge graph.Edge) bool {
+		return edge.Cond != graph.Stopped && e.byName[edge.To].svc != nil
+	})
+}
