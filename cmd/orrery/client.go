@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"time"
 
 	"orrery/lang"
 	"orrery/runtime/control"
@@ -25,6 +26,39 @@ func (a *app) connectOrStart(ctx context.Context, p *lang.Project, place control
 	}
 	c, err = control.Dial(ctx, place)
 	return c, true, err
+}
+
+// persist asks an engine, and when it was killed meanwhile its successor, from
+// the start. It returns the client that was asked last; the others are closed.
+func persist(ctx context.Context, place control.Place, c *control.Client, ask func(*control.Client) error) (*control.Client, error) {
+	for {
+		err := ask(c)
+		var none *control.ErrNoEngine
+		if !errors.As(err, &none) {
+			return c, err
+		}
+		next := successor(ctx, place)
+		if next == nil {
+			return c, err
+		}
+		c.Close()
+		c = next
+	}
+}
+
+// successor waits for the engine that follows a killed one: there is going to be
+// one as long as the keeper has the lock. Nil: there is none.
+func successor(ctx context.Context, place control.Place) *control.Client {
+	for try := 0; try < 250 && ctx.Err() == nil; try++ {
+		if _, kept, err := place.Running(); err != nil || !kept {
+			return nil
+		}
+		if c, err := control.Dial(ctx, place); err == nil {
+			return c
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return nil
 }
 
 // hold takes targets on the engine and returns the nodes that are held.

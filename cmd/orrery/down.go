@@ -46,13 +46,22 @@ func (a *app) down(ctx context.Context, now bool) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
 	sigs := make(chan os.Signal, 4)
 	signal.Notify(sigs, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(sigs)
 	done := make(chan error, 2)
-	stop := func(now bool) { done <- a.stopAll(ctx, c, now) }
-	go stop(now)
+	stop := func(c *control.Client, now bool) {
+		c, err := persist(ctx, place, c, func(c *control.Client) error {
+			err := a.stopAll(ctx, c, now)
+			if err == nil {
+				<-c.Done()
+			}
+			return err
+		})
+		c.Close()
+		done <- err
+	}
+	go stop(c, now)
 	for {
 		select {
 		case err := <-done:
@@ -61,13 +70,19 @@ func (a *app) down(ctx context.Context, now bool) error {
 				err = nil // it has ended, which is what was asked
 			}
 			if err == nil {
-				<-c.Done()
 				a.say("everything is down")
 			}
 			return err
 		case <-sigs:
 			a.say("killing what is left")
-			go stop(true)
+			go func() {
+				c, err := control.Dial(ctx, place)
+				if err != nil {
+					done <- err
+					return
+				}
+				stop(c, true)
+			}()
 		}
 	}
 }
@@ -111,9 +126,12 @@ func act(a *app, name, short, long, example string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer client.Close()
 			var st api.Status
-			if err := client.Call(c.Context(), name, api.Act{Names: args, Only: only}, &st); err != nil {
+			client, err = persist(c.Context(), place, client, func(now *control.Client) error {
+				return now.Call(c.Context(), name, api.Act{Names: args, Only: only}, &st)
+			})
+			defer client.Close()
+			if err != nil {
 				return err
 			}
 			if a.json {

@@ -141,16 +141,25 @@ func (u *upRun) detached(ctx context.Context, wait time.Duration) error {
 	if err != nil {
 		return err
 	}
+	var held []string
+	c, err = persist(ctx, u.place, c, func(c *control.Client) error {
+		var err error
+		held, err = hold(ctx, c, api.Hold{Targets: u.targets, Mode: f.mode(), Detach: true, Digest: u.project.Graph.Digest()})
+		if err != nil || f.wait == "" {
+			return err
+		}
+		return c.Call(ctx, api.MethodWait, api.Wait{Targets: held, TimeoutMS: wait.Milliseconds()}, nil)
+	})
 	defer c.Close()
-	held, err := hold(ctx, c, api.Hold{Targets: u.targets, Mode: f.mode(), Detach: true, Digest: u.project.Graph.Digest()})
-	if err != nil {
+	if held == nil {
 		return err
 	}
 	if f.wait == "" {
-		a.say("starting %d in the background; orrery status shows them, orrery down stops them", len(held))
-		return nil
+		if err == nil {
+			a.say("starting %d in the background; orrery status shows them, orrery down stops them", len(held))
+		}
+		return err
 	}
-	err = c.Call(ctx, api.MethodWait, api.Wait{Targets: held, TimeoutMS: wait.Milliseconds()}, nil)
 	st, serr := statusOf(ctx, c, held)
 	if serr == nil {
 		s := newScreen(a, held)

@@ -187,7 +187,7 @@ func (e *Engine) save(n *node) {
 
 // saveHolds keeps who holds what.
 func (e *Engine) saveHolds() {
-	if e.keep == nil {
+	if e.keep == nil || !e.held { // a successor, too, is to wait for the first who holds
 		return
 	}
 	holds := make(map[string]savedHold, len(e.holds))
