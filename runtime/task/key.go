@@ -196,6 +196,9 @@ func excluded(p *graph.Pattern) []string {
 
 // relative is a path as a key names it: from the root with slashes, or absolute if it lies elsewhere.
 func relative(root, p string) string {
+	if n := len(root); len(p) > n+1 && p[:n] == root && p[n] == '/' && filepath.IsLocal(p[n+1:]) && filepath.Clean(p[n+1:]) == p[n+1:] {
+		return p[n+1:] // as nearly all are
+	}
 	if !filepath.IsAbs(p) {
 		p = filepath.Join(root, p)
 	}

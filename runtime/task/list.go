@@ -32,6 +32,7 @@ type item struct {
 // files collects what a task reads.
 type files struct {
 	job   *Job
+	own   []string // the outputs that are no patterns
 	items []item
 	seen  map[string]bool
 }
@@ -39,6 +40,11 @@ type files struct {
 // list finds the files of the inputs, the programs and the tools, in a fixed order.
 func (k *KeyInput) list(j *Job) (*files, error) {
 	f := &files{job: j, seen: map[string]bool{}}
+	for _, o := range j.Outputs {
+		if o.Pattern == nil {
+			f.own = append(f.own, relative(j.Root, o.Path))
+		}
+	}
 	k.programs(j, f)
 	first := len(f.items)
 	for _, in := range k.Inputs {
@@ -85,7 +91,7 @@ func (f *files) input(in Input) error {
 // add takes one file. What the task makes itself is no input.
 func (f *files) add(it item, p string) {
 	it.path, it.show = p, relative(f.job.Root, p)
-	if f.seen[it.kind+it.path] || it.kind == "input" && f.job.makes(it.show) {
+	if f.seen[it.kind+it.path] || it.kind == "input" && f.makes(it.show) {
 		return
 	}
 	f.seen[it.kind+it.path] = true
@@ -104,7 +110,7 @@ func (f *files) folder(it item, dir string) error {
 			continue
 		}
 		f.add(it, p)
-		if e.IsDir() && !(it.kind == "input" && f.job.makes(relative(f.job.Root, p))) {
+		if e.IsDir() && !(it.kind == "input" && f.makes(relative(f.job.Root, p))) {
 			if err := f.folder(it, p); err != nil && !missing(err) {
 				return err
 			}
@@ -116,20 +122,14 @@ func (f *files) folder(it item, dir string) error {
 // private are the folders that change without meaning for any task.
 func private(name string) bool { return name == ".git" || name == ".orrery" }
 
-// makes tells whether a path, relative to the root, is an output of the job, or in one.
-func (j *Job) makes(rel string) bool {
-	for _, o := range j.Outputs {
-		if o.Pattern != nil {
-			if matches(o.Pattern, rel) {
-				return true
-			}
-			continue
-		}
-		if own := relative(j.Root, o.Path); rel == own || strings.HasPrefix(rel, own+"/") {
+// makes tells whether a path, relative to the root, is an output of the task itself, or in one.
+func (f *files) makes(rel string) bool {
+	for _, own := range f.own {
+		if n := len(own); strings.HasPrefix(rel, own) && (len(rel) == n || rel[n] == '/') {
 			return true
 		}
 	}
-	return false
+	return slices.ContainsFunc(f.job.Outputs, func(o Output) bool { return o.Pattern != nil && matches(o.Pattern, rel) })
 }
 
 // matches tells whether a file, relative to the root, is one of a pattern.

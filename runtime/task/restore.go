@@ -22,7 +22,7 @@ const temporary = ".orrery-tmp-"
 // plan is what must change so that the outputs are what a record says. It is found out before anything is touched.
 type plan struct {
 	outs   *outputs
-	remove []string      // relative, deepest last
+	remove []string      // relative, sorted; folders with all that is in them
 	need   []cache.Entry // missing or different, in order
 	dirs   []cache.Entry // all folders of the record
 }
@@ -137,7 +137,7 @@ func (p *plan) apply(ctx context.Context, s Store) error {
 		return err
 	}
 	o.open(p.dirs)
-	for _, rel := range slices.Backward(p.remove) {
+	for _, rel := range tops(p.remove) {
 		if err := o.discard(rel); err != nil {
 			return fmt.Errorf("cannot remove %s, which a former run left: %w", rel, err)
 		}
@@ -283,12 +283,25 @@ func (o *outputs) removeAll() error {
 	if err != nil {
 		return err
 	}
-	for _, n := range slices.Backward(nodes) {
-		if err := o.discard(n.rel); err != nil {
+	var all []string
+	for _, n := range nodes {
+		all = append(all, n.rel)
+	}
+	for _, rel := range tops(all) {
+		if err := o.discard(rel); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// tops leaves out the paths whose folder is among them.
+func tops(paths []string) []string {
+	in := make(map[string]bool, len(paths))
+	for _, p := range paths {
+		in[p] = true
+	}
+	return slices.DeleteFunc(slices.Clone(paths), func(p string) bool { return in[path.Dir(p)] })
 }
 
 // sweep removes what a restore that was killed left beside outputs.

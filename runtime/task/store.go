@@ -106,7 +106,10 @@ func (g *caching) run(ctx context.Context) {
 		g.r.sum(g.job, outs)
 		return
 	}
-	g.r.Key, g.r.Why = g.known.key, Explain(g.last.Lines, g.known.lines)
+	g.r.Key = g.known.key
+	if g.last.Key != g.known.key {
+		g.r.Why = Explain(g.last.Lines, g.known.lines)
+	}
 	if !g.fresh() && g.hit(ctx) {
 		return
 	}
