@@ -86,21 +86,23 @@ func (k *KeyInput) secrets() []string {
 type keyed struct {
 	key   string
 	lines []string
-	files map[string]ident
+	files []looked
 }
 
-// touched names a file that is not in the state that it was in.
+// looked is a file in the state in which it was looked at; target is what a link leads to.
+type looked struct {
+	kind, show string
+	id, target ident
+}
+
+// touched names a file that is not in the state that it was in. The lines of both are the same, and so are the files.
 func (k *keyed) touched(now *keyed) string {
-	var all []string
-	for path, id := range k.files {
-		if now.files[path] != id {
-			all = append(all, path)
+	for i, f := range k.files {
+		if now.files[i] != f {
+			return f.kind + " " + f.show
 		}
 	}
-	if len(all) == 0 {
-		return ""
-	}
-	return slices.Min(all)
+	return ""
 }
 
 // Lines are the readable lines of the key that the task has now, and the key: their hash. Each is a kind, a name and what is known
@@ -126,7 +128,7 @@ const keyVersion = "orrery-task 1"
 
 // compute looks at everything that the result depends on.
 func (k *KeyInput) compute(j *Job, c *Caching) (*keyed, error) {
-	out := &keyed{files: map[string]ident{}}
+	out := &keyed{}
 	add := func(kind, name string, rest ...string) {
 		out.lines = append(out.lines, strings.Join(append([]string{kind, word(name)}, rest...), " "))
 	}

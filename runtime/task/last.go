@@ -2,15 +2,18 @@ package task
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
 	"orrery/runtime/cache"
+	"orrery/runtime/proc"
 )
 
 // LastRun is what a task last did in a checkout.
@@ -74,13 +77,25 @@ func (c *Caching) Last(name string) LastRun {
 	return l
 }
 
-// dirty notes that the outputs are about to change.
-func (g *caching) dirty() {
-	if g.Dir == "" {
+// dirty notes that the outputs are about to change, and the marker of the processes that do it.
+func (g *caching) dirty(marker string) {
+	if g.Dir != "" {
+		_ = os.WriteFile(g.file(g.job.Name, ".dirty"), []byte(marker), 0o600)
+	}
+}
+
+// endFormer ends what a process of ours that was killed left running: it would write into the outputs of the run to come.
+func (g *caching) endFormer(ctx context.Context) {
+	marker, err := os.ReadFile(g.file(g.job.Name, ".dirty"))
+	if err != nil || len(marker) == 0 || runtime.GOOS != "linux" {
 		return
 	}
-	if f, err := os.OpenFile(g.file(g.job.Name, ".dirty"), os.O_WRONLY|os.O_CREATE, 0o600); err == nil {
-		f.Close()
+	ctx, cancel := context.WithTimeout(ctx, killTime)
+	defer cancel()
+	if n, err := proc.Sweep(ctx, string(marker)); n > 0 {
+		g.note("ended %d processes of an earlier run that was killed", n)
+	} else if err != nil {
+		g.note("cannot look for processes of an earlier run: %v", err)
 	}
 }
 

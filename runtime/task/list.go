@@ -34,12 +34,15 @@ type files struct {
 	job   *Job
 	own   []string // the outputs that are no patterns
 	items []item
-	seen  map[string]bool
+	seen  map[where]bool
 }
+
+// where tells items apart.
+type where struct{ kind, path string }
 
 // list finds the files of the inputs, the programs and the tools, in a fixed order.
 func (k *KeyInput) list(j *Job) (*files, error) {
-	f := &files{job: j, seen: map[string]bool{}}
+	f := &files{job: j, seen: map[where]bool{}}
 	for _, o := range j.Outputs {
 		if o.Pattern == nil {
 			f.own = append(f.own, relative(j.Root, o.Path))
@@ -91,10 +94,10 @@ func (f *files) input(in Input) error {
 // add takes one file. What the task makes itself is no input.
 func (f *files) add(it item, p string) {
 	it.path, it.show = p, relative(f.job.Root, p)
-	if f.seen[it.kind+it.path] || it.kind == "input" && f.makes(it.show) {
+	if f.seen[where{it.kind, p}] || it.kind == "input" && f.makes(it.show) {
 		return
 	}
-	f.seen[it.kind+it.path] = true
+	f.seen[where{it.kind, p}] = true
 	f.items = append(f.items, it)
 }
 
@@ -247,20 +250,16 @@ func (g *globber) enters(rel string) bool {
 // look looks at every file, several at a time, and writes their lines.
 func (f *files) look(h *FileHashes, out *keyed) error {
 	lines := make([]string, len(f.items))
-	seen := make([]ident, len(f.items))
-	targets := make([]ident, len(f.items))
+	out.files = make([]looked, len(f.items))
 	err := parallel(len(f.items), func(i int) (err error) {
-		lines[i], seen[i], targets[i], err = f.items[i].line(h)
+		it := f.items[i]
+		l := looked{kind: it.kind, show: it.show}
+		lines[i], l.id, l.target, err = it.line(h)
+		out.files[i] = l
 		return err
 	})
 	if err != nil {
 		return err
-	}
-	for i, it := range f.items {
-		out.files[it.kind+" "+it.show] = seen[i]
-		if targets[i] != (ident{}) {
-			out.files["the target of "+it.kind+" "+it.show] = targets[i]
-		}
 	}
 	out.lines = append(out.lines, lines...)
 	return nil

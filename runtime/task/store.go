@@ -2,6 +2,7 @@ package task
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -98,6 +99,7 @@ func (g *caching) run(ctx context.Context) {
 	defer unlock()
 	g.last = g.Last(g.job.Name)
 	if g.last.Dirty {
+		g.endFormer(ctx)
 		outs.sweep()
 	}
 	if g.known, err = g.in.compute(g.job, g.Caching); err != nil {
@@ -216,7 +218,7 @@ func (g *caching) restore(ctx context.Context, rec *cache.Record) error {
 		return err
 	}
 	if !p.empty() {
-		g.dirty()
+		g.dirty("")
 		if err := p.apply(ctx, g.Store); err != nil {
 			return err
 		}
@@ -241,10 +243,13 @@ func (g *caching) restore(ctx context.Context, rec *cache.Record) error {
 
 // execute runs the task and keeps what it made.
 func (g *caching) execute(ctx context.Context) {
-	g.dirty()
 	before := g.outs.idents()
 	rec := &recorder{}
 	j := *g.job
+	if j.Marker != "" {
+		j.Marker += "/" + rand.Text()[:8] // of this run alone
+	}
+	g.dirty(j.Marker)
 	j.Stdout, j.Stderr = rec.tee(g.job.Stdout, g.job.Stderr)
 	j.begin = rec.reset
 	g.r.attempts(ctx, &j, g.outs)
@@ -283,8 +288,11 @@ func (g *caching) changed() string {
 	if err != nil {
 		return err.Error()
 	}
-	if diff := Explain(g.known.lines, again.lines); len(diff) > 0 {
-		return diff[0].String() + ", during the run"
+	if again.key != g.known.key {
+		if diff := Explain(g.known.lines, again.lines); len(diff) > 0 {
+			return diff[0].String() + ", during the run"
+		}
+		return "what it depends on changed during the run"
 	}
 	if path := g.known.touched(again); path != "" {
 		return path + " was written during the run"
