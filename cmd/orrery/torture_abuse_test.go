@@ -84,7 +84,7 @@ service("dependent", command = ["$T", "sleep", "dependent"], after = [flap], cas
 	keeper := c.keeper()
 	engine := enginesOf(keeper)[0]
 	busy := share(t, time.Duration(form(2, 20))*time.Second, keeper, engine)
-	c.await("100 probes of flap", func() bool { n, _, _ := c.told("flap.told"); return n > int64(form(60, 400)) })
+	c.await("probes of flap", func() bool { n, _, _ := c.told("flap.told"); return n > int64(form(60, 200)) })
 	tries, most, _ := c.told("hang.told")
 	if most > 1 || tries < 3 {
 		t.Errorf("hang: got %d tries, %d at a time, want at most one outstanding", tries, most)

@@ -178,9 +178,9 @@ func (c *checkout) one(n int) {
 	}
 }
 
-// killsDuring runs a command, and meanwhile kills the engine up to n times, from a
-// random instant on.
-func (c *checkout) killsDuring(n int, args ...string) (ran, int) {
+// killsDuring runs a command, and meanwhile kills the engine up to n times, at
+// random instants up to longest apart.
+func (c *checkout) killsDuring(n int, longest time.Duration, args ...string) (ran, int) {
 	kills := make(chan int)
 	over := make(chan struct{})
 	go func() {
@@ -190,7 +190,7 @@ func (c *checkout) killsDuring(n int, args ...string) (ran, int) {
 			case <-over:
 				kills <- killed
 				return
-			case <-time.After(time.Duration(rand.Int64N(int64(120 * time.Millisecond)))):
+			case <-time.After(time.Duration(rand.Int64N(int64(longest)))):
 			}
 			if keeper == 0 || !alive(keeper) {
 				keeper = c.keeper()
@@ -215,7 +215,7 @@ func TestTortureKillDuringUpAndDown(t *testing.T) {
 	c := newCheckout(t, family(services))
 	rounds, ups, restarts, downs, unhappy := form(10, 100), 0, 0, 0, 0
 	for range rounds {
-		r, k := c.killsDuring(2, "up", "-d", "--wait")
+		r, k := c.killsDuring(2, 120*time.Millisecond, "up", "-d", "--wait")
 		ups += k
 		if r.code != 0 {
 			unhappy++
@@ -226,7 +226,7 @@ func TestTortureKillDuringUpAndDown(t *testing.T) {
 		if st, ok := c.status(); !ok || len(st.Nodes) != services {
 			t.Errorf("status after a killed up: got %d nodes, %v", len(st.Nodes), ok)
 		}
-		r, k = c.killsDuring(2, "restart", "s0", "s4", "s8")
+		r, k = c.killsDuring(2, 60*time.Millisecond, "restart", "s0", "s4", "s8")
 		restarts += k
 		if r.code != 0 {
 			unhappy++
@@ -236,7 +236,7 @@ func TestTortureKillDuringUpAndDown(t *testing.T) {
 			t.Fatalf("after restart with %d kills: %s\n%s", k, r, c.orrery("status"))
 		}
 		c.one(services)
-		r, k = c.killsDuring(2, "down")
+		r, k = c.killsDuring(2, 20*time.Millisecond, "down")
 		downs += k
 		if r.code != 0 {
 			unhappy++

@@ -82,6 +82,7 @@ func TestTortureUpKilled(t *testing.T) {
 		{"the terminal closes", func(_ *exec.Cmd, terminal *os.File) { terminal.Close() }},
 	}
 	for _, e := range ends {
+		var took []time.Duration
 		for range form(2, 20) {
 			c.forget("*.start")
 			c.forget("*.exit")
@@ -91,12 +92,13 @@ func TestTortureUpKilled(t *testing.T) {
 			c.await("web", func() bool { return c.node("web").State == "ready" })
 			all := c.all()
 			e.end(cmd, terminal)
-			took := c.downAfter(e.name, all, 5*time.Second)
+			took = append(took, c.downAfter(e.name, all, 5*time.Second))
 			cmd.Wait()
 			terminal.Close()
 			c.ordered("web", "db")
-			t.Logf("%s: all %d processes gone after %s, in order", e.name, len(all), ms(took))
 		}
+		_, most := p99(took)
+		t.Logf("%s: %d times all gone in order, %s after it (most; web alone takes 100 ms to end)", e.name, len(took), ms(most))
 	}
 
 	cmd := c.command("up", "-d", "--wait")

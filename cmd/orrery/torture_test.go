@@ -44,8 +44,14 @@ type built struct{ orrery, torture string }
 
 // programs builds them once.
 var programs = sync.OnceValues(func() (built, error) {
-	dir, err := os.MkdirTemp("", "orrery-torture")
-	if err != nil {
+	former, _ := filepath.Glob(filepath.Join(os.TempDir(), "orrery-torture-*"))
+	for _, dir := range former { // nothing runs after the last test
+		if pid, err := strconv.Atoi(dir[strings.LastIndex(dir, "-")+1:]); err == nil && !alive(pid) {
+			os.RemoveAll(dir)
+		}
+	}
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("orrery-torture-%d", os.Getpid()))
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		return built{}, err
 	}
 	b := built{filepath.Join(dir, "orrery"), filepath.Join(dir, "torture")}
