@@ -263,9 +263,8 @@ func (h *house) furnish(p *lang.Project, o orders) error {
 			return p.Graph, inputsOf(p), nil
 		},
 		Watch:   &engine.Watching{Root: h.place.Root, Exclude: []string{h.place.Dir, h.place.Run, h.place.State}, Inputs: inputsOf(p)},
-		Caching: caching, Hashes: hashes,
-		Keeper: h.keeper.client, Logs: store, MemoDir: filepath.Join(h.place.Dir, "values"),
-		RunDir: filepath.Join(h.place.Run, "s"), Run: h.keeper.client.Run(), Jobs: o.Jobs, KeepGoing: true,
+		Results: engine.Results{Caching: caching, Hashes: hashes, Values: filepath.Join(h.place.Dir, "values")},
+		Keeper:  h.keeper.client, Logs: store, RunDir: filepath.Join(h.place.Run, "s"), Run: h.keeper.client.Run(), Jobs: o.Jobs, KeepGoing: true,
 	})
 	return nil
 }

@@ -343,8 +343,8 @@ func (r *runner) options(b *bind.Binding) engine.Options {
 	}
 	return engine.Options{
 		Graph: r.project.Graph, Bind: func(*graph.Graph) *bind.Binding { return b },
-		Spawner: direct{}, Clock: engine.SystemClock{}, MemoDir: filepath.Join(r.place.Dir, "values"),
-		Run: runID(), Caching: caching, Hashes: hashes, Jobs: r.flags.jobs, KeepGoing: r.flags.keepGoing, Local: local,
+		Spawner: direct{}, Clock: engine.SystemClock{}, Results: engine.Results{Caching: caching, Hashes: hashes, Values: filepath.Join(r.place.Dir, "values")},
+		Run: runID(), Jobs: r.flags.jobs, KeepGoing: r.flags.keepGoing, Local: local,
 	}
 }
 

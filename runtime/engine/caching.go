@@ -12,15 +12,15 @@ import (
 
 // runCached runs a task, or restores its result. It runs outside of the loop.
 func (e *Engine) runCached(ctx context.Context, v view, j *task.Job) task.Result {
-	if e.opt.Caching == nil {
+	if e.opt.Results.Caching == nil {
 		return task.Run(ctx, j)
 	}
 	k, err := keyOf(v, j)
 	if err != nil {
 		return task.Result{State: task.Failed, Reason: err.Error(), Err: err}
 	}
-	j.Hashes = e.opt.Hashes
-	c := *e.opt.Caching
+	j.Hashes = e.opt.Results.Hashes
+	c := *e.opt.Results.Caching
 	c.Replay = e.opt.Local != nil && e.opt.Local.Replay != nil && e.opt.Local.Replay(v.def.Name())
 	return task.RunCached(ctx, j, k, &c)
 }

@@ -74,12 +74,8 @@ type Options struct {
 	Logs *logs.Store
 	// RunDir is the directory under which each service has its notify socket.
 	RunDir string
-	// Caching is how results of tasks are kept, and Hashes remembers those of
-	// files; nil: every task is run.
-	Caching *task.Caching
-	Hashes  *task.FileHashes
-	// MemoDir is where the values of tasks are kept from run to run.
-	MemoDir string
+	// Results says how the results of tasks are kept.
+	Results Results
 	// Run marks the processes of this engine: ORRERY_ID=<Run>/<node>.
 	Run string
 	// Jobs is how many tasks run at a time; 0: the number of processors.
@@ -89,6 +85,13 @@ type Options struct {
 	KeepGoing bool
 	// Local is set for an orrery run: the tasks run in the invoking process.
 	Local *Local
+}
+
+// Results says how the results of tasks are kept.
+type Results struct {
+	Caching *task.Caching    // nil: every task is run
+	Hashes  *task.FileHashes // remembers those of files
+	Values  string           // directory for the values of skipped tasks; empty: none
 }
 
 // Watching says where files are watched.

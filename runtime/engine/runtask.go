@@ -52,8 +52,8 @@ func (e *Engine) jobOf(v view) (*task.Job, error) {
 	if t.Timeout != nil {
 		j.Timeout = time.Duration(*t.Timeout)
 	}
-	if e.opt.MemoDir != "" && len(t.Values) > 0 {
-		j.Memo = filepath.Join(e.opt.MemoDir, strings.ReplaceAll(name, "/", ".")+".values")
+	if e.opt.Results.Values != "" && len(t.Values) > 0 {
+		j.Memo = filepath.Join(e.opt.Results.Values, strings.ReplaceAll(name, "/", ".")+".values")
 	}
 	if err := b.WriteSecrets(name); err != nil {
 		return nil, err
