@@ -30,19 +30,19 @@ func (a *app) connectOrStart(ctx context.Context, p *lang.Project, place control
 
 // persist asks an engine, and when it was killed meanwhile its successor, from
 // the start. It returns the client that was asked last; the others are closed.
-func persist(ctx context.Context, place control.Place, c *control.Client, ask func(*control.Client) error) (*control.Client, error) {
+func persist(ctx context.Context, place control.Place, c **control.Client, ask func(*control.Client) error) error {
 	for {
-		err := ask(c)
+		err := ask(*c)
 		var none *control.ErrNoEngine
 		if !errors.As(err, &none) {
-			return c, err
+			return err
 		}
 		next := successor(ctx, place)
 		if next == nil {
-			return c, err
+			return err
 		}
-		c.Close()
-		c = next
+		(*c).Close()
+		*c = next
 	}
 }
 

@@ -51,7 +51,7 @@ func (a *app) down(ctx context.Context, now bool) error {
 	defer signal.Stop(sigs)
 	done := make(chan error, 2)
 	stop := func(c *control.Client, now bool) {
-		c, err := persist(ctx, place, c, func(c *control.Client) error {
+		err := persist(ctx, place, &c, func(c *control.Client) error {
 			err := a.stopAll(ctx, c, now)
 			if err == nil {
 				<-c.Done()
@@ -126,11 +126,11 @@ func act(a *app, name, short, long, example string) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			defer func() { client.Close() }() // of the engine that answered
 			var st api.Status
-			client, err = persist(c.Context(), place, client, func(now *control.Client) error {
+			err = persist(c.Context(), place, &client, func(now *control.Client) error {
 				return now.Call(c.Context(), name, api.Act{Names: args, Only: only}, &st)
 			})
-			defer client.Close()
 			if err != nil {
 				return err
 			}

@@ -141,8 +141,9 @@ func (u *upRun) detached(ctx context.Context, wait time.Duration) error {
 	if err != nil {
 		return err
 	}
+	defer func() { c.Close() }() // of the engine that answered
 	var held []string
-	c, err = persist(ctx, u.place, c, func(c *control.Client) error {
+	err = persist(ctx, u.place, &c, func(c *control.Client) error {
 		var err error
 		held, err = hold(ctx, c, api.Hold{Targets: u.targets, Mode: f.mode(), Detach: true, Digest: u.project.Graph.Digest()})
 		if err != nil || f.wait == "" {
@@ -150,7 +151,6 @@ func (u *upRun) detached(ctx context.Context, wait time.Duration) error {
 		}
 		return c.Call(ctx, api.MethodWait, api.Wait{Targets: held, TimeoutMS: wait.Milliseconds()}, nil)
 	})
-	defer c.Close()
 	if held == nil {
 		return err
 	}

@@ -105,6 +105,10 @@ func wireError(err error) error {
 	case errors.Is(err, ErrEnded), errors.Is(err, context.Canceled):
 		return &control.Error{Code: control.CodeCancelled, Message: err.Error()}
 	}
+	var wire *control.Error
+	if !errors.As(err, &wire) {
+		return &control.Error{Code: control.CodeFailed, Message: err.Error()}
+	}
 	return err
 }
 
