@@ -140,7 +140,7 @@ func TestExample(t *testing.T) {
 	if w := g.Node("worker/0").Service; w.Watchdog == nil || !w.Watchdog.RequireReady || w.Restart.Kind != "on_failure" || w.Stop.Signal != "TERM" || w.Log.Keep != 5 {
 		t.Errorf("defaults are missing: %+v", w)
 	}
-	if len(p.Warnings) != 0 || len(p.Later) == 0 {
+	if len(p.Warnings) != 0 || len(p.Later) != 0 { // every field of it is effective
 		t.Errorf("got warnings %v, later %v", p.Warnings, p.Later)
 	}
 }

@@ -61,22 +61,27 @@ func (a *app) starFiles(args []string) ([]string, error) {
 	}
 	var files []string
 	for _, arg := range args {
-		path := a.inDir(arg)
-		st, err := os.Stat(path)
-		if err != nil {
-			return nil, usageError{fmt.Errorf("cannot format %s: %w", arg, errors.Unwrap(err))}
-		}
-		if !st.IsDir() {
-			files = append(files, path)
-			continue
-		}
-		inside, err := starsIn(path)
+		inside, err := a.starsAt(arg)
 		if err != nil {
 			return nil, err
 		}
 		files = append(files, inside...)
 	}
 	return files, nil
+}
+
+// starsAt is the file that an argument names, or the .star files below the
+// folder that it names.
+func (a *app) starsAt(arg string) ([]string, error) {
+	path := a.inDir(arg)
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("cannot read %s: %w", arg, errors.Unwrap(err))}
+	}
+	if !st.IsDir() {
+		return []string{path}, nil
+	}
+	return starsIn(path)
 }
 
 // inDir is a path as -C means it.

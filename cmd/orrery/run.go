@@ -34,9 +34,7 @@ type runFlags struct {
 	force      bool
 	verify     bool
 	dryRun     bool
-	strict     bool
-	noStrict   bool
-	jobs       int
+	engineFlags
 }
 
 func runCommand(a *app) *cobra.Command {
@@ -66,11 +64,8 @@ stopped after. ARGS are added to the command of the one task named.`,
 	fl.BoolVar(&f.force, "force", false, "run what is cached, too")
 	fl.BoolVar(&f.verify, "verify", false, "run everything twice, and fail where the results differ")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "only say what would run")
-	fl.BoolVar(&f.strict, "strict-ports", false, "fail when a port is taken rather than use another one")
-	fl.BoolVar(&f.noStrict, "no-strict-ports", false, "use another port when one is taken, also for strict ones")
-	fl.IntVarP(&f.jobs, "jobs", "j", 0, "`N` tasks at a time (default: the number of processors)")
+	f.add(c)
 	c.MarkFlagsMutuallyExclusive("only", "with-dependents", "all")
-	c.MarkFlagsMutuallyExclusive("strict-ports", "no-strict-ports")
 	return c
 }
 
@@ -84,13 +79,6 @@ func (f *runFlags) mode() graph.Selection {
 		return graph.SelectAll
 	}
 	return graph.SelectNeeds
-}
-
-func (f *runFlags) strictPorts() *bool {
-	if f.strict || f.noStrict {
-		return &f.strict
-	}
-	return nil
 }
 
 func (a *app) run(ctx context.Context, names, extra []string, f runFlags) error {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -78,21 +77,14 @@ func (a *app) testFiles(args []string) ([]string, error) {
 			files = append(files, arg)
 			continue
 		}
-		path := a.inDir(arg)
-		st, err := os.Stat(path)
-		if err != nil {
-			return nil, usageError{fmt.Errorf("cannot test %s: %w", arg, errors.Unwrap(err))}
-		}
-		if !st.IsDir() {
-			files = append(files, path)
-			continue
-		}
-		inside, err := starsIn(path)
+		inside, err := a.starsAt(arg)
 		if err != nil {
 			return nil, err
 		}
 		for _, f := range inside {
-			if strings.HasSuffix(f, "_test.star") {
+			if f == a.inDir(arg) {
+				files = append(files, f) // named, whatever it is called
+			} else if strings.HasSuffix(f, "_test.star") {
 				files = append(files, shown(f))
 			}
 		}

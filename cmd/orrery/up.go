@@ -19,16 +19,37 @@ import (
 	"orrery/runtime/logs"
 )
 
-// upFlags are the flags of up.
-type upFlags struct {
-	detach   bool
-	wait     string
-	only     bool
-	all      bool
+// engineFlags are what up and run tell the engine that they start.
+type engineFlags struct {
 	strict   bool
 	noStrict bool
 	jobs     int
-	ui       string
+}
+
+func (f *engineFlags) add(c *cobra.Command) {
+	fl := c.Flags()
+	fl.BoolVar(&f.strict, "strict-ports", false, "fail when a port is taken rather than use another one")
+	fl.BoolVar(&f.noStrict, "no-strict-ports", false, "use another port when one is taken, also for strict ones")
+	fl.IntVarP(&f.jobs, "jobs", "j", 0, "`N` tasks at a time (default: the number of processors)")
+	c.MarkFlagsMutuallyExclusive("strict-ports", "no-strict-ports")
+}
+
+// strictPorts is what was said of ports; nil: nothing.
+func (f *engineFlags) strictPorts() *bool {
+	if f.strict || f.noStrict {
+		return &f.strict
+	}
+	return nil
+}
+
+// upFlags are the flags of up.
+type upFlags struct {
+	detach bool
+	wait   string
+	only   bool
+	all    bool
+	engineFlags
+	ui string
 }
 
 func upCommand(a *app) *cobra.Command {
@@ -55,11 +76,8 @@ that runs already and releases only what is its own.`,
 	fl.Lookup("wait").NoOptDefVal = "120s"
 	fl.BoolVar(&f.only, "only", false, "the targets alone, not what they need")
 	fl.BoolVar(&f.all, "all", false, "also what is downstream of the targets")
-	fl.BoolVar(&f.strict, "strict-ports", false, "fail when a port is taken rather than use another one")
-	fl.BoolVar(&f.noStrict, "no-strict-ports", false, "use another port when one is taken, also for strict ones")
-	fl.IntVarP(&f.jobs, "jobs", "j", 0, "`N` tasks at a time (default: the number of processors)")
+	f.add(c)
 	fl.StringVar(&f.ui, "ui", "auto", "what is shown: `KIND` is auto, stream, plain or none")
-	c.MarkFlagsMutuallyExclusive("strict-ports", "no-strict-ports")
 	c.MarkFlagsMutuallyExclusive("only", "all")
 	return c
 }
@@ -72,13 +90,6 @@ func (f *upFlags) mode() string {
 		return string(graph.SelectAll)
 	}
 	return string(graph.SelectNeeds)
-}
-
-func (f *upFlags) strictPorts() *bool {
-	if f.strict || f.noStrict {
-		return &f.strict
-	}
-	return nil
 }
 
 func (a *app) up(ctx context.Context, names []string, f upFlags) error {
