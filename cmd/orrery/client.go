@@ -34,8 +34,9 @@ func persist(ctx context.Context, place control.Place, c **control.Client, ask f
 	for {
 		err := ask(*c)
 		var none *control.ErrNoEngine
-		if !errors.As(err, &none) {
-			return err
+		var refused *control.Error
+		if !errors.As(err, &none) || errors.As(err, &refused) {
+			return err // answered, if only by a refusal
 		}
 		next := successor(ctx, place)
 		if next == nil {

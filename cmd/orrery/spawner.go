@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strings"
 
 	"orrery/runtime/engine"
@@ -24,10 +25,20 @@ func (direct) Spawn(s *proc.Spec) (engine.Process, error) {
 // marker that follows the run.
 type kept struct{ client *keeper.Client }
 
-// Spawn starts what s says.
+// Spawn starts what s says, in a cgroup of its own where we can make one: no
+// process leaves it, so the whole tree is killed at one stroke. A tree with limits
+// has the cgroup of these.
 func (k kept) Spawn(s *proc.Spec) (engine.Process, error) {
+	if l := s.Limits; l.Memory == 0 && l.Tasks == 0 && l.CPU == 0 {
+		if dir, err := proc.Cgroup(s.Marker); err == nil {
+			s.Cgroup = dir
+		}
+	}
 	p, err := k.client.Spawn(strings.TrimPrefix(s.Marker, k.client.Run()+"/"), s)
 	if err != nil {
+		if s.Cgroup != "" {
+			os.Remove(s.Cgroup) // nobody is in it
+		}
 		return nil, err
 	}
 	return p, nil
