@@ -283,6 +283,7 @@ func (s *session) attach(ctx context.Context, c *control.Client, sigs <-chan os.
 		return s.lost(err)
 	}
 	if s.names, err = hold(ctx, c, s.hold); err != nil {
+		s.last = true // an engine that holds nothing is about to end
 		return s.lost(err)
 	}
 	ectx, unwatch := context.WithCancel(ctx)
