@@ -34,6 +34,9 @@ func TestSpecOnTheWire(t *testing.T) {
 		for range rapid.IntRange(0, 3).Draw(t, "sockets") {
 			s.Listen = append(s.Listen, proc.Listener{Name: rapid.StringMatching("[a-z]*").Draw(t, "socket"), File: os.Stderr, Shared: rapid.Bool().Draw(t, "shared")})
 		}
+		for range rapid.IntRange(0, 2).Draw(t, "inherit") {
+			s.Inherit, s.InheritFD = append(s.Inherit, os.Stdin), 60
+		}
 		w, files := wireOf(s)
 		b, err := json.Marshal(w)
 		if err != nil {
@@ -50,9 +53,9 @@ func TestSpecOnTheWire(t *testing.T) {
 			t.Fatalf("got  %+v\nwant %+v", got, s)
 		}
 	})
-	// A field that Spec gets one day must not be lost on the way: 20 are carried, Reaper stays behind.
-	if n := reflect.TypeFor[proc.Spec]().NumField(); n != 21 {
-		t.Errorf("proc.Spec has %d fields, want 21: specWire must carry the new ones", n)
+	// A field that Spec gets one day must not be lost on the way: 22 are carried, Reaper stays behind.
+	if n := reflect.TypeFor[proc.Spec]().NumField(); n != 23 {
+		t.Errorf("proc.Spec has %d fields, want 23: specWire must carry the new ones", n)
 	}
 }
 

@@ -63,6 +63,11 @@ type Spec struct {
 	ReadyFile *os.File
 	// ReadyFD is the number under which the child sees ReadyFile; 0: the first free one. ORRERY_READY_FD tells it.
 	ReadyFD int
+	// Inherit are descriptors that the child is given beside the others, under the numbers from InheritFD on. Their blocking mode is left
+	// as it is. Who reads its environment is told of them there: by the caller.
+	Inherit []*os.File
+	// InheritFD is the first number of Inherit. It is above those of all other descriptors.
+	InheritFD int
 	// Limits are the resource limits and privileges.
 	Limits Limits
 	// TTY gives the child a new terminal as its first three descriptors, in a new session, of 80 columns and 24 rows; see [Process.TTY].
@@ -202,7 +207,7 @@ type exitWire struct {
 // directory, fs.ErrPermission, syscall.ENOEXEC, syscall.EAGAIN and so on. Its JSON form keeps that.
 type StartError struct {
 	// Op is what could not be done: "find" (the program), "run" (it), "enter" (the directory), "fork", or the part of the
-	// Spec that was refused: "user", "group", "listen", "ready", "limit", "cgroup", "tty", "argv", "env", "shim".
+	// Spec that was refused: "user", "group", "listen", "ready", "inherit", "limit", "cgroup", "tty", "argv", "env", "shim".
 	Op string
 	// Path is the program, or the directory, or the value that was refused.
 	Path string
