@@ -80,6 +80,12 @@ type Options struct {
 	Run string
 	// Jobs is how many tasks run at a time; 0: the number of processors.
 	Jobs int
+	// Expected is how long tasks are likely to take, by name; of those that wait for room, the one with the longest way to
+	// the end starts first. What it does not know counts as its median.
+	Expected map[string]time.Duration
+	// MakeFlags is the MAKEFLAGS that we were started with: the jobserver of a make that it names is joined if it can be
+	// reached. Else, and when it is empty, the tasks are given one of ours. Linux only.
+	MakeFlags string
 	// KeepGoing starts tasks after another one has failed; otherwise what is
 	// not yet running then fails as "cancelled". Services do not count.
 	KeepGoing bool
@@ -157,9 +163,11 @@ type applied struct {
 type schedule struct {
 	work    context.Context // of the tasks
 	running int             // tasks that run
-	queue   []*node         // tasks that only wait for room, the longest first
-	pools   map[string]int  // tasks that run, by pool
+	queue   queue           // tasks that only wait for room
+	pools   map[string]int  // sizes of the declared pools
+	ranked  bool            // the ranks of the tasks are right
 	failed  bool            // a task has failed
+	tokens  *jobserver      // what it shares with the makes below it, or above; nil: nothing
 }
 
 // New makes an engine; nothing runs until Run.
@@ -167,7 +175,7 @@ func New(o Options) *Engine {
 	e := &Engine{
 		opt: o, applied: applied{graph: o.Graph, digest: o.Graph.Digest(), bind: o.Bind(o.Graph)}, mail: make(chan func(), 256), ended: make(chan struct{}),
 		byName: make(map[string]*node, len(o.Graph.Nodes)),
-		holds:  map[string]*hold{}, schedule: schedule{pools: map[string]int{}},
+		holds:  map[string]*hold{}, schedule: schedule{queue: newQueue(), pools: poolSizes(o.Graph)},
 	}
 	external := map[string]bool{}
 	if o.Local != nil {
@@ -199,6 +207,8 @@ func (e *Engine) Run(ctx context.Context, idle time.Duration) {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	e.work = work
+	e.tokens = newJobserver(e.opt)
+	defer e.tokens.close()
 	if idle > 0 {
 		stop := e.opt.Clock.AfterFunc(idle, func() { e.post(func() { e.held = true }) })
 		defer stop()
@@ -236,15 +246,20 @@ func (e *Engine) drain() {
 // settle considers every node that something has happened to, until nothing
 // follows any more, and then answers those who wait.
 func (e *Engine) settle() {
-	for len(e.dirty) > 0 {
-		batch := e.dirty
-		e.dirty = nil
-		for _, n := range batch {
-			n.queued = false
-			e.consider(n)
-			e.considerWatch(n)
-			e.save(n)
-			e.prune(n)
+	for {
+		for len(e.dirty) > 0 {
+			batch := e.dirty
+			e.dirty = nil
+			for _, n := range batch {
+				n.queued = false
+				e.consider(n)
+				e.considerWatch(n)
+				e.save(n)
+				e.prune(n)
+			}
+		}
+		if e.admit(); len(e.dirty) == 0 {
+			break
 		}
 	}
 	e.answer()

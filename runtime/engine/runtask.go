@@ -47,7 +47,10 @@ func (e *Engine) jobOf(v view) (*task.Job, error) {
 	j := &task.Job{
 		Name: name, Root: b.Root(), Values: t.Values, Retries: t.Retries,
 		Marker: e.passing(name), Interactive: t.Interactive && e.foreground(name),
-		Spawn: func(s *proc.Spec) (task.Process, error) { return e.opt.Spawner.Spawn(s) },
+		Spawn: func(s *proc.Spec) (task.Process, error) {
+			s.Inherit, s.InheritFD = e.tokens.files(), tokenFD
+			return e.opt.Spawner.Spawn(s)
+		},
 	}
 	if t.Timeout != nil {
 		j.Timeout = time.Duration(*t.Timeout)
@@ -65,7 +68,7 @@ func (e *Engine) jobOf(v view) (*task.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	j.Env = bind.Environ(vars)
+	j.Env = e.tokens.environ(bind.Environ(vars), t.Env)
 	if j.Dir, err = b.Dir(name); err != nil {
 		return nil, err
 	}
