@@ -333,6 +333,7 @@ func (r *runner) options(b *bind.Binding) engine.Options {
 		Graph: r.project.Graph, Bind: func(*graph.Graph) *bind.Binding { return b },
 		Spawner: direct{}, Clock: engine.SystemClock{}, Results: engine.Results{Caching: caching, Hashes: hashes, Values: filepath.Join(r.place.Dir, "values")},
 		Run: runID(), Jobs: r.flags.jobs, KeepGoing: r.flags.keepGoing, Local: local,
+		MakeFlags: os.Getenv("MAKEFLAGS"),
 	}
 }
 

@@ -194,18 +194,22 @@ func (j *jobserver) environ(env []string, declared graph.Dict[graph.Text]) []str
 
 var (
 	authFlag = regexp.MustCompile(`^--jobserver-(?:auth|fds)=(.*)$`)
+	tailFlag = regexp.MustCompile(`(?:^|\s)--(?:\s|$)`)
 	jobsFlag = regexp.MustCompile(`^(?:-?j|--jobs=?)(\d*)$`)
 )
+
+// blanks are what separates words of MAKEFLAGS: those of \s.
+const blanks = " \t\n\f\r"
 
 // cutMakeFlags takes the jobserver and the number of jobs out of a MAKEFLAGS:
 // flags are the other words, tail the variables behind them, which may hold
 // anything.
 func cutMakeFlags(s string) (flags []string, tail, auth string, jobs int) {
 	head := s
-	if i := strings.Index(" "+s+" ", " -- "); i >= 0 {
-		head, tail = s[:max(i-1, 0)], s[i:]
+	if at := tailFlag.FindStringIndex(s); at != nil {
+		head, tail = s[:at[0]], strings.TrimLeft(s[at[0]:], blanks)
 	}
-	for i, word := range strings.Fields(head) {
+	for i, word := range strings.FieldsFunc(head, func(r rune) bool { return strings.ContainsRune(blanks, r) }) {
 		if m := authFlag.FindStringSubmatch(word); m != nil {
 			auth = m[1]
 			continue
