@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -34,6 +32,7 @@ type runFlags struct {
 	force      bool
 	verify     bool
 	dryRun     bool
+	output     string
 	engineFlags
 }
 
@@ -44,7 +43,19 @@ func runCommand(a *app) *cobra.Command {
 		Short: "Run tasks with what they need",
 		Long: `Runs tasks with what they need, in this process. Services that they need are
 used as they are when they run already; those that this command started are
-stopped after. ARGS are added to the command of the one task named.`,
+stopped after. ARGS are added to the command of the one task named.
+
+Of the tasks that wait for one of the -j jobs, the one that holds up most starts
+first. The tasks share these jobs with the makes that they run (also ninja, cargo
+and gcc -flto=jobserver), through MAKEFLAGS; run from a recipe of make that begins
+with "+", orrery shares the jobs of that make.
+
+One task alone has the terminal. What several print is shown as --output says:
+prefixed lines as they come; grouped, each task's lines together when it has
+ended (the default when CI is set; with GITHUB_ACTIONS as groups of the log);
+failed, only those of tasks that failed, at the end; or none. The last 20 lines
+of each failed task are shown again at the end. What a cached task had printed is
+shown again if it was named, or with -v.`,
 		Example: `  orrery run test
   orrery run test -- -run TestOrders -v
   orrery run lint build -j 4 --keep-going`,
@@ -64,6 +75,7 @@ stopped after. ARGS are added to the command of the one task named.`,
 	fl.BoolVar(&f.force, "force", false, "run what is cached, too")
 	fl.BoolVar(&f.verify, "verify", false, "run everything twice, and fail where the results differ")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "only say what would run")
+	fl.StringVar(&f.output, "output", "", "what tasks print: `HOW` is prefixed, grouped, failed or none (default prefixed, under CI grouped)")
 	f.add(c)
 	c.MarkFlagsMutuallyExclusive("only", "with-dependents", "all")
 	return c
@@ -82,6 +94,11 @@ func (f *runFlags) mode() graph.Selection {
 }
 
 func (a *app) run(ctx context.Context, names, extra []string, f runFlags) error {
+	switch f.output {
+	case "", asPrefixed, asGrouped, asFailed, asNone:
+	default:
+		return usageError{fmt.Errorf("--output: got %q, want prefixed, grouped, failed or none", f.output)}
+	}
 	p, err := a.load(ctx)
 	if err != nil {
 		return err
@@ -101,7 +118,12 @@ func (a *app) run(ctx context.Context, names, extra []string, f runFlags) error 
 	if err != nil {
 		return err
 	}
-	r := &runner{app: a, project: p, place: place, flags: f, named: named, need: need, extra: extra}
+	r := &runner{app: a, project: p, place: place, flags: f, named: named, need: need, extra: extra, asked: map[string]bool{}}
+	if len(names) > 0 {
+		for _, name := range named {
+			r.asked[name] = true
+		}
+	}
 	return r.run(ctx)
 }
 
@@ -164,10 +186,12 @@ type runner struct {
 	flags       runFlags
 	named, need []string
 	extra       []string
+	asked       map[string]bool                // named on the command line
 	client      atomic.Pointer[control.Client] // nil: no service is needed
 	hold        api.Hold
 	external    []string // what the checkout's engine runs for us
 	screen      *screen
+	outputs     *outputs
 	engine      *engine.Engine
 	endCaching  func()
 }
@@ -182,6 +206,7 @@ func (r *runner) run(ctx context.Context) error {
 	signal.Notify(sigs, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(sigs)
 	r.screen = newScreen(r.app, r.need)
+	r.outputs = newOutputs(r.screen, r.flags.output)
 	if err := r.services(ctx); err != nil {
 		return err
 	}
@@ -311,12 +336,12 @@ func (r *runner) options(b *bind.Binding) engine.Options {
 		trimCache(caching)
 		endCaching(caching, hashes)
 	}
-	local := &engine.Local{External: r.external, Output: r.output, ExtraArgs: map[string][]string{}}
-	local.Replay = func(node string) bool { return r.app.verbose || slices.Contains(r.named, node) }
+	local := &engine.Local{External: r.external, Output: r.outputs.of, ExtraArgs: map[string][]string{}}
+	local.Replay = func(node string) bool { return r.app.verbose || r.asked[node] }
 	if len(r.extra) > 0 {
 		local.ExtraArgs[r.named[0]] = r.extra
 	}
-	if len(r.need)-len(r.external) == 1 && len(r.named) == 1 {
+	if r.alone() {
 		local.Foreground = r.named[0]
 	}
 	if r.client.Load() != nil {
@@ -331,67 +356,17 @@ func (r *runner) options(b *bind.Binding) engine.Options {
 	}
 	return engine.Options{
 		Graph: r.project.Graph, Bind: func(*graph.Graph) *bind.Binding { return b },
-		Spawner: direct{}, Clock: engine.SystemClock{}, Results: engine.Results{Caching: caching, Hashes: hashes, Values: filepath.Join(r.place.Dir, "values")},
+		Spawner: &announced{told: map[string]bool{}, tell: r.started}, Clock: engine.SystemClock{}, Results: engine.Results{Caching: caching, Hashes: hashes, Values: filepath.Join(r.place.Dir, "values")},
 		Run: runID(), Jobs: r.flags.jobs, KeepGoing: r.flags.keepGoing, Local: local,
 		MakeFlags: os.Getenv("MAKEFLAGS"),
 	}
 }
 
-// output gives a task its prefixed lines on our standard output.
-func (r *runner) output(node string) (out, errOut io.Writer, done func()) {
-	show := func(text []byte) { r.screen.line(logs.Line{Node: node, Text: text}) }
-	o, e := &lines{show: show}, &lines{show: show}
-	return o, e, func() {
-		o.flush()
-		e.flush()
-	}
-}
-
-// lines cuts a stream into lines. Not safe for concurrent use.
-type lines struct {
-	show func([]byte)
-	rest []byte
-}
-
-// Write shows the lines that are complete.
-func (l *lines) Write(b []byte) (int, error) {
-	n := len(b)
-	for {
-		i := indexByte(b, '\n')
-		if i < 0 {
-			l.rest = append(l.rest, b...)
-			return n, nil
-		}
-		l.show(append(l.rest, b[:i]...))
-		l.rest, b = nil, b[i+1:]
-	}
-}
-
-func (l *lines) flush() {
-	if len(l.rest) > 0 {
-		l.show(l.rest)
-		l.rest = nil
-	}
-}
-
-func indexByte(b []byte, c byte) int {
-	for i := range b {
-		if b[i] == c {
-			return i
-		}
-	}
-	return -1
-}
-
 // follow runs the targets on our engine and reports.
 func (r *runner) follow(ctx context.Context) error {
 	e := r.engine
-	quiet := len(r.need) == 1 && !r.app.verbose
-	stop, err := e.Events(0, func(ev api.Event) {
-		if !quiet && !r.isExternal(ev.Node) {
-			r.screen.event(ev)
-		}
-	})
+	quiet := r.single()
+	stop, err := e.Events(0, r.event)
 	if err != nil {
 		return err
 	}
@@ -416,21 +391,12 @@ func (r *runner) follow(ctx context.Context) error {
 	case len(failed) > 0:
 		return r.failure(st)
 	case !quiet:
-		r.screen.summary(st)
+		r.summary(st)
 	}
 	if r.app.json {
 		return errors.Join(rerr, r.app.printJSON(st))
 	}
 	return rerr
-}
-
-func (r *runner) isExternal(name string) bool {
-	for _, x := range r.external {
-		if x == name {
-			return true
-		}
-	}
-	return false
 }
 
 // mirror tells our engine what the checkout's engine does for us, from its
@@ -453,33 +419,6 @@ func (r *runner) mirror(ctx context.Context, c *control.Client) {
 		}
 		return r.engine.Mirror(ev.Node, engine.Cond{State: ev.State, Reason: ev.Text})
 	})
-}
-
-// failure reports what failed, and passes on the code of the one task that was
-// asked for.
-func (r *runner) failure(st api.Status) error {
-	var store *logs.Store
-	if r.client.Load() != nil {
-		store, _ = logs.Open(r.place.Logs)
-	}
-	if r.app.json {
-		r.app.printJSON(st)
-	}
-	if len(r.need) > 1 || r.client.Load() != nil {
-		r.screen.failures(st, store)
-	}
-	for _, n := range st.Nodes {
-		if len(r.named) != 1 || n.Name != r.named[0] || n.State != "failed" {
-			continue
-		}
-		if len(r.need) == 1 {
-			fmt.Fprintf(os.Stderr, "%s %s failed: %s\n", r.app.paint(red, "✗"), n.Name, n.Reason)
-		}
-		if n.Exit != nil && n.Exit.Signal == "" && n.Exit.Code != 0 {
-			return exitError{n.Exit.Code}
-		}
-	}
-	return exitError{exitFailed}
 }
 
 // letGo releases the services and waits until those that nobody else holds

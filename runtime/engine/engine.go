@@ -111,8 +111,8 @@ type Watching struct {
 // the engine of the checkout.
 type Local struct {
 	// Output gives the standard output and error of a task; done is called when
-	// the task has ended.
-	Output func(node string) (out, err io.Writer, done func())
+	// the task has ended, with how.
+	Output func(node string) (out, err io.Writer, done func(task.State))
 	// Foreground names the task that gets the terminal: our own descriptors.
 	Foreground string
 	// ExtraArgs are added to the argv of a task (orrery run T -- ARGS).

@@ -155,7 +155,7 @@ func (e *Engine) outputOf(v view, j *task.Job) (done func(task.Result), err erro
 	case e.opt.Logs == nil:
 		out, errOut, flush := e.opt.Local.Output(name)
 		j.Stdout, j.Stderr = out, errOut
-		return func(task.Result) { flush() }, nil
+		return func(r task.Result) { flush(r.State) }, nil
 	}
 	c, err := e.opt.Logs.Capture(name, logs.Options{})
 	if err != nil {
