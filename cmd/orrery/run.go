@@ -392,6 +392,7 @@ func (r *runner) follow(ctx context.Context) error {
 		return r.failure(st)
 	case !quiet:
 		r.summary(st)
+		r.outputs.finish() // of failures that were tolerated
 	}
 	if r.app.json {
 		return errors.Join(rerr, r.app.printJSON(st))

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"runtime"
+	"slices"
 	"time"
 
 	"orrery/lang/graph"
@@ -84,6 +85,34 @@ func (e *Engine) refuse(n *node) {
 	e.gone(n)
 }
 
+// tolerated reports whether the failure of a node is none to those among others
+// who wait for it: there is one, each waits for its end only, however it ends,
+// and nobody has asked for the node itself.
+func (e *Engine) tolerated(n *node, among func(*node) bool) bool {
+	soft := false
+	for _, edge := range n.in {
+		switch from := e.byName[edge.From]; {
+		case !among(from):
+		case edge.Cond != graph.Completed:
+			return false
+		default:
+			soft = true
+		}
+	}
+	if !soft || n.task != nil && n.def.Task.Gates != "" {
+		return false
+	}
+	for _, h := range e.holds {
+		for _, w := range h.wants {
+			names, err := e.graph.Expand(w.Targets)
+			if err != nil || slices.Contains(names, n.name()) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // refuseWaiting does so with all that wait, after a failure.
 func (e *Engine) refuseWaiting() {
 	e.rank() // which also numbers them
@@ -159,7 +188,7 @@ func (e *Engine) finishTask(n *node, r task.Result) {
 	case task.Cancelled:
 		state = stateCancelled
 	default:
-		e.failed = true
+		e.failed = e.failed || !e.tolerated(n, func(o *node) bool { return o.holders > 0 })
 	}
 	if n.task.values = r.Values; on&isSucceeded != 0 && len(r.Values) > 0 {
 		e.bind.SetValues(n.name(), r.Values)
