@@ -357,8 +357,8 @@ func (r *runner) options(b *bind.Binding) engine.Options {
 	return engine.Options{
 		Graph: r.project.Graph, Bind: func(*graph.Graph) *bind.Binding { return b },
 		Spawner: &announced{told: map[string]bool{}, tell: r.started}, Clock: engine.SystemClock{}, Results: engine.Results{Caching: caching, Hashes: hashes, Values: filepath.Join(r.place.Dir, "values")},
-		Run: runID(), Jobs: r.flags.jobs, KeepGoing: r.flags.keepGoing, Local: local,
-		MakeFlags: os.Getenv("MAKEFLAGS"),
+		Run: runID(), Local: local,
+		Scheduling: engine.Scheduling{Jobs: r.flags.jobs, KeepGoing: r.flags.keepGoing, MakeFlags: os.Getenv("MAKEFLAGS")},
 	}
 }
 

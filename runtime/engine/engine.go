@@ -74,21 +74,27 @@ type Options struct {
 	Logs *logs.Store
 	// RunDir is the directory under which each service has its notify socket.
 	RunDir string
-	// Results says how the results of tasks are kept.
-	Results Results
-	// Run marks the processes of this engine: ORRERY_ID=<Run>/<node>.
-	Run string
-	// Jobs is how many tasks run at a time; 0: the number of processors.
+	// Scheduling says which tasks run, and how many at a time.
+type Scheduling struct {
+	// Jobs is how many run at a time, with those of the makes in them; 0: the number of processors, or that of the make above.
 	Jobs int
-	// Expected is how long tasks are likely to take, by name; of those that wait for room, the one with the longest way to
+	// KeepGoing starts tasks after another one has failed; otherwise what is
+	// not yet running then fails as "cancelled". Services do not count.
+	KeepGoing bool
+	// Expected is how long tasks are likely to take, by name: of those that wait for room, the one with the longest way to
 	// the end starts first. What it does not know counts as its median.
 	Expected map[string]time.Duration
 	// MakeFlags is the MAKEFLAGS that we were started with: the jobserver of a make that it names is joined if it can be
 	// reached. Else, and when it is empty, the tasks are given one of ours. Linux only.
 	MakeFlags string
-	// KeepGoing starts tasks after another one has failed; otherwise what is
-	// not yet running then fails as "cancelled". Services do not count.
-	KeepGoing bool
+}
+
+// Results says how the results of tasks are kept.
+	Results Results
+	// Run marks the processes of this engine: ORRERY_ID=<Run>/<node>.
+	Run string
+	// Scheduling says which tasks run, and how many at a time.
+	Scheduling
 	// Local is set for an orrery run: the tasks run in the invoking process.
 	Local *Local
 }
@@ -207,7 +213,7 @@ func (e *Engine) Run(ctx context.Context, idle time.Duration) {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	e.work = work
-	e.tokens = newJobserver(e.opt)
+	e.tokens = newJobserver(e.opt.Scheduling)
 	defer e.tokens.close()
 	if idle > 0 {
 		stop := e.opt.Clock.AfterFunc(idle, func() { e.post(func() { e.held = true }) })

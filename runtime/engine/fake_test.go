@@ -217,7 +217,7 @@ func newRigWith(t *testing.T, change func(*Options), d graph.Decl) *rig {
 		Bind: func(g *graph.Graph) *bind.Binding {
 			return bind.New(table, g, bind.Options{Environ: []string{"PATH=/usr/bin:/bin"}})
 		},
-		Spawner: r.spawn, Clock: r.clock, RunDir: dir + "/n", Run: "test", Jobs: 2,
+		Spawner: r.spawn, Clock: r.clock, RunDir: dir + "/n", Run: "test", Scheduling: Scheduling{Jobs: 2},
 		Local: &Local{Output: discard},
 	}
 	change(&o)

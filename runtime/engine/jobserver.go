@@ -46,7 +46,7 @@ const (
 
 // newJobserver joins the jobserver of the make above, or opens one; nil: there
 // can be none.
-func newJobserver(o Options) *jobserver {
+func newJobserver(o Scheduling) *jobserver {
 	if _, _, auth, jobs := cutMakeFlags(o.MakeFlags); auth != "" {
 		if j := joinJobserver(auth); j != nil {
 			j.jobs = jobs

@@ -172,7 +172,7 @@ func TestJoinsNoStranger(t *testing.T) {
 
 // TestTooManyJobs: a pipe does not hold that many tokens.
 func TestTooManyJobs(t *testing.T) {
-	if j := newJobserver(Options{Jobs: mostTokens + 1}); j != nil {
+	if j := newJobserver(Scheduling{Jobs: mostTokens + 1}); j != nil {
 		t.Error("got a jobserver")
 	}
 	var none *jobserver
