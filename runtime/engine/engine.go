@@ -74,7 +74,17 @@ type Options struct {
 	Logs *logs.Store
 	// RunDir is the directory under which each service has its notify socket.
 	RunDir string
+	// Results says how the results of tasks are kept.
+	Results Results
+	// Run marks the processes of this engine: ORRERY_ID=<Run>/<node>.
+	Run string
 	// Scheduling says which tasks run, and how many at a time.
+	Scheduling
+	// Local is set for an orrery run: the tasks run in the invoking process.
+	Local *Local
+}
+
+// Scheduling says which tasks run, and how many at a time.
 type Scheduling struct {
 	// Jobs is how many run at a time, with those of the makes in them; 0: the number of processors, or that of the make above.
 	Jobs int
@@ -87,16 +97,6 @@ type Scheduling struct {
 	// MakeFlags is the MAKEFLAGS that we were started with: the jobserver of a make that it names is joined if it can be
 	// reached. Else, and when it is empty, the tasks are given one of ours. Linux only.
 	MakeFlags string
-}
-
-// Results says how the results of tasks are kept.
-	Results Results
-	// Run marks the processes of this engine: ORRERY_ID=<Run>/<node>.
-	Run string
-	// Scheduling says which tasks run, and how many at a time.
-	Scheduling
-	// Local is set for an orrery run: the tasks run in the invoking process.
-	Local *Local
 }
 
 // Results says how the results of tasks are kept.
