@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -22,7 +23,9 @@ import (
 	"orrery/runtime/control"
 	"orrery/runtime/control/api"
 	"orrery/runtime/engine"
+	"orrery/runtime/fresh"
 	"orrery/runtime/logs"
+	"orrery/runtime/task"
 )
 
 // runFlags are the flags of run.
@@ -82,6 +85,20 @@ func (f *runFlags) mode() graph.Selection {
 }
 
 func (a *app) run(ctx context.Context, names, extra []string, f runFlags) error {
+	bare, err := a.barePlace()
+	if err != nil {
+		return err
+	}
+	var k *known
+	if !f.dryRun && len(extra) == 0 {
+		k = a.openBook(bare)
+	}
+	if r, done, err := a.knownRun(ctx, bare, k, names, f); done || err != nil {
+		return err
+	} else if r != nil {
+		return r.run(ctx)
+	}
+	began := time.Now()
 	p, err := a.load(ctx)
 	if err != nil {
 		return err
@@ -101,7 +118,18 @@ func (a *app) run(ctx context.Context, names, extra []string, f runFlags) error 
 	if err != nil {
 		return err
 	}
-	r := &runner{app: a, project: p, place: place, flags: f, named: named, need: need, extra: extra}
+	r := &runner{app: a, project: p, place: place, flags: f, need: need, extra: extra}
+	if len(names) > 0 || len(extra) > 0 {
+		r.asked = named
+	}
+	if len(extra) == 0 {
+		if err := r.recall(k, began, fresh.Request{Key: requestKey(names, f.mode()), Named: named, Need: need}); err != nil {
+			return err
+		}
+	}
+	if len(r.need) == 0 {
+		return a.nothingToDo(ctx, place, r.clean, r.logs)
+	}
 	return r.run(ctx)
 }
 
@@ -158,19 +186,43 @@ func (a *app) dryRun(g *graph.Graph, need []string) error {
 // runner is one orrery run: an engine in this process for the tasks, and the
 // engine of the checkout for the services that they need.
 type runner struct {
-	app         *app
-	project     *lang.Project
-	place       control.Place
-	flags       runFlags
-	named, need []string
-	extra       []string
-	client      atomic.Pointer[control.Client] // nil: no service is needed
-	hold        api.Hold
-	external    []string // what the checkout's engine runs for us
-	screen      *screen
-	engine      *engine.Engine
-	endCaching  func()
+	app        *app
+	project    *lang.Project
+	place      control.Place
+	flags      runFlags
+	asked      []string                           // tasks that were named, not those that a default or --all stands for
+	need       []string                           // what is to be looked at
+	clean      []string                           // tasks that are needed, too, and known to be as they should
+	values     map[string]map[string]string       // of tasks that are clean
+	logs       []keptLog                          // what clean tasks printed that were asked for
+	learned    func(map[string]task.Result) error // takes what the run has taught; may be nil
+	results    results
+	extra      []string
+	client     atomic.Pointer[control.Client] // nil: no service is needed
+	hold       api.Hold
+	external   []string // what the checkout's engine runs for us
+	screen     *screen
+	engine     *engine.Engine
+	endCaching func()
 }
+
+// results are those of the tasks that have ended. Safe for concurrent use.
+type results struct {
+	mu  sync.Mutex
+	all map[string]task.Result
+}
+
+func (r *results) add(name string, result task.Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.all == nil {
+		r.all = map[string]task.Result{}
+	}
+	r.all[name] = result
+}
+
+// single reports whether the run is about one node.
+func (r *runner) single() bool { return len(r.need)+len(r.clean) == 1 }
 
 // holder is the name of our own hold on our own engine.
 const holder = "run"
@@ -201,6 +253,11 @@ func (r *runner) run(ctx context.Context) error {
 	stop()
 	<-ended
 	r.endCaching()
+	if r.learned != nil {
+		if lerr := r.learned(r.results.all); lerr != nil {
+			r.app.say("%v", lerr)
+		}
+	}
 	if r.client.Load() != nil {
 		if rerr := r.letGo(); err == nil {
 			err = rerr
@@ -299,7 +356,11 @@ func (r *runner) bindings(ctx context.Context) (*bind.Binding, error) {
 			return nil, err
 		}
 	}
-	return bind.FromSnapshot(r.project.Graph, dirsOf(r.place, store), snapshot.Values, bind.Options{Environ: os.Environ()}), nil
+	b := bind.FromSnapshot(r.project.Graph, dirsOf(r.place, store), snapshot.Values, bind.Options{Environ: os.Environ()})
+	for name, values := range r.values {
+		b.SetValues(name, values)
+	}
+	return b, nil
 }
 
 func (r *runner) options(b *bind.Binding) engine.Options {
@@ -311,13 +372,13 @@ func (r *runner) options(b *bind.Binding) engine.Options {
 		trimCache(caching)
 		endCaching(caching, hashes)
 	}
-	local := &engine.Local{External: r.external, Output: r.output, ExtraArgs: map[string][]string{}}
-	local.Replay = func(node string) bool { return r.app.verbose || slices.Contains(r.named, node) }
+	local := &engine.Local{External: r.external, Output: r.output, ExtraArgs: map[string][]string{}, Result: r.results.add}
+	local.Replay = func(node string) bool { return r.app.verbose || slices.Contains(r.asked, node) }
 	if len(r.extra) > 0 {
-		local.ExtraArgs[r.named[0]] = r.extra
+		local.ExtraArgs[r.asked[0]] = r.extra
 	}
-	if len(r.need)-len(r.external) == 1 && len(r.named) == 1 {
-		local.Foreground = r.named[0]
+	if len(r.need)+len(r.clean)-len(r.external) == 1 && len(r.asked) == 1 {
+		local.Foreground = r.asked[0]
 	}
 	if r.client.Load() != nil {
 		local.BeforeTask = func(ctx context.Context) error {
@@ -385,7 +446,8 @@ func indexByte(b []byte, c byte) int {
 // follow runs the targets on our engine and reports.
 func (r *runner) follow(ctx context.Context) error {
 	e := r.engine
-	quiet := len(r.need) == 1 && !r.app.verbose
+	quiet := r.single() && !r.app.verbose
+	r.app.replay(ctx, r.place, r.logs, false)
 	stop, err := e.Events(0, func(ev api.Event) {
 		if !quiet && !r.isExternal(ev.Node) {
 			r.screen.event(ev)
@@ -395,7 +457,7 @@ func (r *runner) follow(ctx context.Context) error {
 		return err
 	}
 	defer stop()
-	if _, err := e.Hold(holder, r.named, r.flags.mode()); err != nil {
+	if _, err := e.Hold(holder, r.need, graph.SelectExact); err != nil {
 		return err
 	}
 	if r.client.Load() != nil {
@@ -405,6 +467,7 @@ func (r *runner) follow(ctx context.Context) error {
 	}
 	failed, err := e.Settle(ctx, r.need)
 	st, _ := e.Status(r.need)
+	st.Nodes = append(st.Nodes, cleanStatus(r.clean)...)
 	_, rerr := e.Release(holder, nil, false)
 	if rerr == nil {
 		rerr = e.Gone(context.WithoutCancel(ctx), r.need)
@@ -464,14 +527,14 @@ func (r *runner) failure(st api.Status) error {
 	if r.app.json {
 		r.app.printJSON(st)
 	}
-	if len(r.need) > 1 || r.client.Load() != nil {
+	if !r.single() || r.client.Load() != nil {
 		r.screen.failures(st, store)
 	}
 	for _, n := range st.Nodes {
-		if len(r.named) != 1 || n.Name != r.named[0] || n.State != "failed" {
+		if len(r.asked) != 1 || n.Name != r.asked[0] || n.State != "failed" {
 			continue
 		}
-		if len(r.need) == 1 {
+		if r.single() {
 			fmt.Fprintf(os.Stderr, "%s %s failed: %s\n", r.app.paint(red, "✗"), n.Name, n.Reason)
 		}
 		if n.Exit != nil && n.Exit.Signal == "" && n.Exit.Code != 0 {

@@ -116,6 +116,8 @@ type Local struct {
 	// Replay says whether the output of a task that is restored is shown again;
 	// nil: of none.
 	Replay func(node string) bool
+	// Result is told how each task has ended, outside of the loop; nil: nobody is.
+	Result func(node string, r task.Result)
 	// BeforeTask is called before a task is bound, outside of the loop: the
 	// bindings of the other engine are renewed there. May be nil.
 	BeforeTask func(context.Context) error

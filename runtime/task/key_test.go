@@ -318,12 +318,12 @@ func TestGlob(t *testing.T) {
 		if c.ex != "" {
 			p.Exclude = []string{c.ex}
 		}
-		got, err := glob(root, p)
+		got, err := glob(root, p, nil)
 		if err != nil || strings.Join(got, " ") != c.want {
 			t.Errorf("%s without %s: got %q, %v, want %q", c.in, c.ex, got, err, c.want)
 		}
 	}
-	if _, err := glob(root, &graph.Pattern{Include: []string{"[a"}}); err == nil {
+	if _, err := glob(root, &graph.Pattern{Include: []string{"[a"}}, nil); err == nil {
 		t.Error("a broken pattern is taken")
 	}
 }
