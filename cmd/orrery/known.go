@@ -225,9 +225,7 @@ func evaluationSights(p *lang.Project, began time.Time) ([]fresh.Sight, error) {
 	var all []fresh.Sight
 	look := func(name string) {
 		s := fresh.Look(name, fresh.Target)
-		if s.State.Ctime >= began.Add(-50*time.Millisecond).UnixNano() {
-			s.State.Young = true
-		}
+		s.State.Young = s.State.Young || fresh.Young(s.State.Ctime, began)
 		all = append(all, s)
 	}
 	for _, f := range p.Files {
@@ -276,6 +274,7 @@ func lesson(f taskFacts, r task.Result) ([]fresh.Sight, taskFacts) {
 		return nil, f
 	}
 	f.Values, f.Log = r.Values, r.Log
+	r.Settle()
 	return r.Seen, f
 }
 

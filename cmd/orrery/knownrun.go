@@ -26,9 +26,7 @@ func (a *app) knownRun(ctx context.Context, place control.Place, k *known, names
 	}
 	stale := k.book.Stale(need)
 	r = &runner{app: a, place: place, flags: f}
-	if len(names) > 0 {
-		r.asked = k.names(named)
-	}
+	r.asked = byName(k.names(named), names)
 	if len(stale) == 0 {
 		a.warn(k.facts.Warnings)
 		return nil, true, a.nothingToDo(ctx, place, k.names(need), k.logs(r.asked))

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -52,6 +53,7 @@ stopped after. ARGS are added to the command of the one task named.`,
   orrery run test -- -run TestOrders -v
   orrery run lint build -j 4 --keep-going`,
 		RunE: func(c *cobra.Command, args []string) error {
+			debug.SetGCPercent(400) // it lives shortly
 			names, extra := args, []string(nil)
 			if at := c.ArgsLenAtDash(); at >= 0 {
 				names, extra = args[:at], args[at:]
@@ -91,6 +93,11 @@ func (a *app) run(ctx context.Context, names, extra []string, f runFlags) error 
 	}
 	var k *known
 	if !f.dryRun && len(extra) == 0 {
+		if !a.verbose && !a.json && !f.force && !f.verify {
+			if done, err := a.askGuard(ctx, bare, names, f.mode()); done {
+				return err
+			}
+		}
 		k = a.openBook(bare)
 	}
 	if r, done, err := a.knownRun(ctx, bare, k, names, f); done || err != nil {
@@ -98,7 +105,7 @@ func (a *app) run(ctx context.Context, names, extra []string, f runFlags) error 
 	} else if r != nil {
 		return r.run(ctx)
 	}
-	began := time.Now()
+	began := fresh.Clock()
 	p, err := a.load(ctx)
 	if err != nil {
 		return err
@@ -119,7 +126,8 @@ func (a *app) run(ctx context.Context, names, extra []string, f runFlags) error 
 		return err
 	}
 	r := &runner{app: a, project: p, place: place, flags: f, need: need, extra: extra}
-	if len(names) > 0 || len(extra) > 0 {
+	r.asked = byName(named, names)
+	if len(extra) > 0 {
 		r.asked = named
 	}
 	if len(extra) == 0 {
@@ -131,6 +139,11 @@ func (a *app) run(ctx context.Context, names, extra []string, f runFlags) error 
 		return a.nothingToDo(ctx, place, r.clean, r.logs)
 	}
 	return r.run(ctx)
+}
+
+// byName are the nodes that were named themselves, rather than by a group, a subtree or a default.
+func byName(nodes, names []string) []string {
+	return slices.DeleteFunc(slices.Clone(nodes), func(n string) bool { return !slices.Contains(names, n) })
 }
 
 // runTargets are the targets of a run: as named, or the project's default.

@@ -53,19 +53,15 @@ type State struct {
 	Young bool
 }
 
-// grain is how coarse the times of files may be; a file system that counts whole seconds gets coarseGrain.
-const (
-	grain       = 50 * time.Millisecond
-	coarseGrain = 2100 * time.Millisecond
-)
+// coarse is how long a change may hide on a file system that counts whole seconds.
+const coarse = 2 * time.Second
 
-// young tells whether a change at now might not show in the times of a file.
-func young(ctime int64, now time.Time) bool {
-	g := grain
+// Young tells whether a change after at might leave the change time of a file as it is. at is of Clock.
+func Young(ctime int64, at time.Time) bool {
 	if ctime%int64(time.Second) == 0 {
-		g = coarseGrain
+		at = at.Add(-coarse)
 	}
-	return now.UnixNano()-ctime <= int64(g)
+	return ctime >= at.UnixNano()
 }
 
 // Look looks at a path. What cannot be looked at is not there.
@@ -74,7 +70,7 @@ func Look(name string, how How) Sight {
 	if how != Path {
 		stat = os.Stat
 	}
-	at := time.Now()
+	at := Clock()
 	fi, err := stat(name)
 	if err != nil {
 		return Sight{Name: name, How: how, State: State{Young: !gone(err)}}

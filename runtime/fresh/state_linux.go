@@ -10,7 +10,17 @@ import (
 
 const errNotDir = syscall.ENOTDIR
 
-// StateOf is the state that a FileInfo holds, which was asked for at that time or later.
+// Clock is the clock that the times of files are taken from: it goes in steps of a few milliseconds, and whatever is done to a file of a
+// local file system from now on gets this time or a later one.
+func Clock() time.Time {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &t); err != nil {
+		return time.Now().Add(-coarse)
+	}
+	return time.Unix(t.Unix())
+}
+
+// StateOf is the state that a FileInfo holds, which was asked for when Clock was at, or later.
 func StateOf(fi fs.FileInfo, at time.Time) State {
 	st, ok := fi.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -18,7 +28,7 @@ func StateOf(fi fs.FileInfo, at time.Time) State {
 	}
 	return State{
 		Dev: uint64(st.Dev), Ino: st.Ino, Mode: st.Mode, Size: st.Size, Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano(),
-		Young: young(st.Ctim.Nano(), at),
+		Young: Young(st.Ctim.Nano(), at),
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"orrery/runtime/cache"
 	"orrery/runtime/fresh"
@@ -26,7 +25,7 @@ type node struct {
 
 // scan lists what there is of the outputs, sorted, without reading any file.
 func (o *outputs) scan() ([]node, error) {
-	o.seen = sights{at: time.Now()}
+	o.seen = sights{at: fresh.Clock()}
 	var all []node
 	for _, l := range o.list {
 		if l.Pattern != nil {
@@ -120,6 +119,9 @@ func (o *outputs) entries(content func(node) (cache.Blob, error)) ([]cache.Entry
 		all[i] = e
 		return err
 	})
+	if err == nil {
+		o.seen.contents(all, o.abs)
+	}
 	return all, err
 }
 

@@ -13,7 +13,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
 
@@ -45,7 +44,7 @@ type where struct{ kind, path string }
 
 // list finds the files of the inputs, the programs and the tools, in a fixed order.
 func (k *KeyInput) list(j *Job) (*files, error) {
-	f := &files{job: j, taken: map[where]bool{}, seen: sights{at: time.Now()}}
+	f := &files{job: j, taken: map[where]bool{}, seen: sights{at: fresh.Clock()}}
 	for _, o := range j.Outputs {
 		if o.Pattern == nil {
 			f.own = append(f.own, relative(j.Root, o.Path))
@@ -290,7 +289,7 @@ func (it item) line(h *FileHashes, seen *sights) (text string, id, target ident,
 	}
 	var fi fs.FileInfo
 	if !it.gone {
-		seen.at = time.Now()
+		seen.at = fresh.Clock()
 		fi, err = os.Lstat(it.path)
 		if err != nil || !fi.IsDir() {
 			seen.add(it.path, fresh.Path, fi, err)
@@ -326,6 +325,7 @@ func (it item) line(h *FileHashes, seen *sights) (text string, id, target ident,
 	if err != nil {
 		return "", id, target, fmt.Errorf("cannot read %s: %w", it.show, err)
 	}
+	seen.content(sum)
 	kind := "file "
 	if fi.Mode()&0o111 != 0 {
 		kind = "exec "

@@ -240,7 +240,7 @@ func (g *caching) restore(ctx context.Context, rec *cache.Record) error {
 	}
 	g.r.Log = rec.Log
 	if p.empty() { // else the folders do not look any more as they did
-		g.r.Seen = g.seen()
+		g.learn()
 	}
 	if g.last.Key != g.known.key || g.last.Dirty || !p.empty() {
 		g.save(rec.Outputs, "")
@@ -284,7 +284,7 @@ func (g *caching) execute(ctx context.Context) {
 		g.note("not cached: %s", why)
 	}
 	if why == "" {
-		g.r.Seen = g.seen()
+		g.learn()
 	}
 	if keep {
 		why = g.put(ctx, entries, before, rec)

@@ -146,6 +146,8 @@ type Result struct {
 	Seen []fresh.Sight
 	// Log is what it printed, where that is kept; see Replay.
 	Log cache.Blob
+
+	young map[string]string // of files in Seen; see Settle
 }
 
 // Run runs the job to its end. When ctx is done it stops the whole tree and returns Cancelled. It may be called from any
