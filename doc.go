@@ -18,6 +18,7 @@
 //	runtime/notify    the sd_notify receiver
 //	runtime/probe     readiness and liveness probes
 //	runtime/task      tasks: run, skip, fail
+//	runtime/fresh     how files looked when results were right: the run without changes
 //	runtime/cache     key -> record -> blobs: the results of tasks
 //	runtime/logs      byte-exact capture, index, follow, search
 //	runtime/watch     paths and patterns -> debounced sets of changes

@@ -44,14 +44,15 @@ func rooms() []room {
 		{"runtime/control", []string{"runtime/control/api"}, "finds and asks an engine without being one"},
 		{"runtime/bind", []string{"lang/graph"}, "fills the references of a graph with ports and paths"},
 		{"runtime/probe", []string{"lang/graph", "runtime/proc"}, "exec probes start processes, the others connect"},
-		{"runtime/task", []string{"lang/graph", "runtime/proc", "runtime/cache"}, "runs one task or restores it; needs no engine"},
+		{"runtime/fresh", []string{"runtime/cache", "runtime/watch"}, "how files looked when results were right; what a result is, is task's matter"},
+		{"runtime/task", []string{"lang/graph", "runtime/proc", "runtime/cache", "runtime/fresh"}, "runs one task or restores it; needs no engine"},
 		{"runtime/keeper", []string{"runtime/proc"}, "does nothing clever: holds children, sockets and pipes"},
 		{"runtime/engine", []string{"lang/graph", "runtime/machine", "runtime/bind", "runtime/probe", "runtime/notify", "runtime/proc", "runtime/task",
 			"runtime/logs", "runtime/control", "runtime/control/api", "runtime/watch", "runtime/cache"},
 			"owns live state and drives the rest; evaluation reaches it as a function"},
 
 		{"cmd/orrery", []string{".", "lang", "lang/graph", "lang/spec", "lang/export", "lang/convert", "stdlib", "runtime/engine", "runtime/control", "runtime/control/api",
-			"runtime/keeper", "runtime/proc", "runtime/task", "runtime/cache", "runtime/logs", "runtime/bind"},
+			"runtime/keeper", "runtime/proc", "runtime/task", "runtime/cache", "runtime/fresh", "runtime/logs", "runtime/bind"},
 			"ties language and runtime together, through the entry points only"},
 		{"cmd/orrery-bench", nil, "measures the built program from outside, as it does its peers"},
 	}

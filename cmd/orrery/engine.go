@@ -22,6 +22,7 @@ import (
 	"orrery/runtime/control"
 	"orrery/runtime/control/api"
 	"orrery/runtime/engine"
+	"orrery/runtime/fresh"
 	"orrery/runtime/keeper"
 	"orrery/runtime/logs"
 	"orrery/runtime/proc"
@@ -308,8 +309,10 @@ func (h *house) serve(ctx context.Context) error {
 	sctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	served := make(chan error, 1)
+	guard := fresh.NewGuard(bookPath(h.place))
+	defer guard.Close()
 	go func() {
-		served <- control.Serve(sctx, h.listener, &engine.Handler{Engine: h.engine, Self: h.self, Replace: h.replace})
+		served <- control.Serve(sctx, h.listener, &engine.Handler{Engine: h.engine, Self: h.self, Replace: h.replace, Fresh: freshness(guard)})
 	}()
 	if err := h.keeper.client.Serving(nil); err != nil {
 		return err

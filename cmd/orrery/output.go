@@ -35,7 +35,8 @@ type outputs struct {
 	failed []*taskOutput
 }
 
-func newOutputs(s *screen, how string) *outputs {
+func newOutputs(s *screen) *outputs {
+	how := s.app.output
 	if how == "" {
 		how = asPrefixed
 		if inCI() {

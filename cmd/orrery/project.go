@@ -30,10 +30,14 @@ func (a *app) load(ctx context.Context) (*lang.Project, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range p.Warnings {
+	a.warn(p.Warnings)
+	return p, nil
+}
+
+func (a *app) warn(warnings []lang.Diagnostic) {
+	for _, w := range warnings {
 		a.say("%s", strings.TrimSuffix("warning: "+w.Format(a.color()), "\n"))
 	}
-	return p, nil
 }
 
 func loadFile(ctx context.Context, file string, params map[string]string) (*lang.Project, error) {

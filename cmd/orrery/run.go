@@ -8,6 +8,9 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -20,7 +23,9 @@ import (
 	"orrery/runtime/control"
 	"orrery/runtime/control/api"
 	"orrery/runtime/engine"
+	"orrery/runtime/fresh"
 	"orrery/runtime/logs"
+	"orrery/runtime/task"
 )
 
 // runFlags are the flags of run.
@@ -60,6 +65,7 @@ shown again if it was named, or with -v.`,
   orrery run test -- -run TestOrders -v
   orrery run lint build -j 4 --keep-going`,
 		RunE: func(c *cobra.Command, args []string) error {
+			debug.SetGCPercent(400) // it lives shortly
 			names, extra := args, []string(nil)
 			if at := c.ArgsLenAtDash(); at >= 0 {
 				names, extra = args[:at], args[at:]
@@ -96,9 +102,29 @@ func (f *runFlags) mode() graph.Selection {
 func (a *app) run(ctx context.Context, names, extra []string, f runFlags) error {
 	switch f.output {
 	case "", asPrefixed, asGrouped, asFailed, asNone:
+		a.output = f.output
 	default:
 		return usageError{fmt.Errorf("--output: got %q, want prefixed, grouped, failed or none", f.output)}
 	}
+	bare, err := a.barePlace()
+	if err != nil {
+		return err
+	}
+	var k *known
+	if !f.dryRun && len(extra) == 0 {
+		if !a.verbose && !a.json && !f.force && !f.verify {
+			if done, err := a.askGuard(ctx, bare, names, f.mode()); done {
+				return err
+			}
+		}
+		k = a.openBook(bare)
+	}
+	if r, done, err := a.knownRun(ctx, bare, k, names, f); done || err != nil {
+		return err
+	} else if r != nil {
+		return r.run(ctx)
+	}
+	began := fresh.Clock()
 	p, err := a.load(ctx)
 	if err != nil {
 		return err
@@ -118,13 +144,25 @@ func (a *app) run(ctx context.Context, names, extra []string, f runFlags) error 
 	if err != nil {
 		return err
 	}
-	r := &runner{app: a, project: p, place: place, flags: f, named: named, need: need, extra: extra, asked: map[string]bool{}}
-	if len(names) > 0 {
-		for _, name := range named {
-			r.asked[name] = true
+	r := &runner{app: a, project: p, place: place, flags: f, named: named, need: need, extra: extra}
+	r.asked = byName(named, names)
+	if len(extra) > 0 {
+		r.asked = named
+	}
+	if len(extra) == 0 {
+		if err := r.recall(k, began, fresh.Request{Key: requestKey(names, f.mode()), Named: named, Need: need}); err != nil {
+			return err
 		}
 	}
+	if len(r.need) == 0 {
+		return a.nothingToDo(ctx, place, r.clean, r.logs)
+	}
 	return r.run(ctx)
+}
+
+// byName are the nodes that were named themselves, rather than by a group, a subtree or a default.
+func byName(nodes, names []string) []string {
+	return slices.DeleteFunc(slices.Clone(nodes), func(n string) bool { return !slices.Contains(names, n) })
 }
 
 // runTargets are the targets of a run: as named, or the project's default.
@@ -180,21 +218,45 @@ func (a *app) dryRun(g *graph.Graph, need []string) error {
 // runner is one orrery run: an engine in this process for the tasks, and the
 // engine of the checkout for the services that they need.
 type runner struct {
-	app         *app
-	project     *lang.Project
-	place       control.Place
-	flags       runFlags
-	named, need []string
-	extra       []string
-	asked       map[string]bool                // named on the command line
-	client      atomic.Pointer[control.Client] // nil: no service is needed
-	hold        api.Hold
-	external    []string // what the checkout's engine runs for us
-	screen      *screen
-	outputs     *outputs
-	engine      *engine.Engine
-	endCaching  func()
+	app        *app
+	project    *lang.Project
+	place      control.Place
+	flags      runFlags
+	asked      []string                           // tasks that were named, not those that a default or --all stands for
+	named      []string                           // what the run is for, also by a default or --all
+	need       []string                           // what is to be looked at
+	clean      []string                           // tasks that are needed, too, and known to be as they should
+	values     map[string]map[string]string       // of tasks that are clean
+	logs       []keptLog                          // what clean tasks printed that were asked for
+	learned    func(map[string]task.Result) error // takes what the run has taught; may be nil
+	results    results
+	extra      []string
+	client     atomic.Pointer[control.Client] // nil: no service is needed
+	hold       api.Hold
+	external   []string // what the checkout's engine runs for us
+	screen     *screen
+	outputs    *outputs
+	engine     *engine.Engine
+	endCaching func()
 }
+
+// results are those of the tasks that have ended. Safe for concurrent use.
+type results struct {
+	mu  sync.Mutex
+	all map[string]task.Result
+}
+
+func (r *results) add(name string, result task.Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.all == nil {
+		r.all = map[string]task.Result{}
+	}
+	r.all[name] = result
+}
+
+// single reports whether the run is about one node.
+func (r *runner) single() bool { return len(r.need)+len(r.clean) == 1 }
 
 // holder is the name of our own hold on our own engine.
 const holder = "run"
@@ -206,7 +268,7 @@ func (r *runner) run(ctx context.Context) error {
 	signal.Notify(sigs, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(sigs)
 	r.screen = newScreen(r.app, r.need)
-	r.outputs = newOutputs(r.screen, r.flags.output)
+	r.outputs = newOutputs(r.screen)
 	if err := r.services(ctx); err != nil {
 		return err
 	}
@@ -226,6 +288,11 @@ func (r *runner) run(ctx context.Context) error {
 	stop()
 	<-ended
 	r.endCaching()
+	if r.learned != nil {
+		if lerr := r.learned(r.results.all); lerr != nil {
+			r.app.say("%v", lerr)
+		}
+	}
 	if r.client.Load() != nil {
 		if rerr := r.letGo(); err == nil {
 			err = rerr
@@ -324,7 +391,11 @@ func (r *runner) bindings(ctx context.Context) (*bind.Binding, error) {
 			return nil, err
 		}
 	}
-	return bind.FromSnapshot(r.project.Graph, dirsOf(r.place, store), snapshot.Values, bind.Options{Environ: os.Environ()}), nil
+	b := bind.FromSnapshot(r.project.Graph, dirsOf(r.place, store), snapshot.Values, bind.Options{Environ: os.Environ()})
+	for name, values := range r.values {
+		b.SetValues(name, values)
+	}
+	return b, nil
 }
 
 func (r *runner) options(b *bind.Binding) engine.Options {
@@ -336,13 +407,13 @@ func (r *runner) options(b *bind.Binding) engine.Options {
 		trimCache(caching)
 		endCaching(caching, hashes)
 	}
-	local := &engine.Local{External: r.external, Output: r.outputs.of, ExtraArgs: map[string][]string{}}
-	local.Replay = func(node string) bool { return r.app.verbose || r.asked[node] }
+	local := &engine.Local{External: r.external, Output: r.outputs.of, ExtraArgs: map[string][]string{}, Result: r.results.add, Asked: r.named}
+	local.Replay = func(node string) bool { return r.app.verbose || slices.Contains(r.asked, node) }
 	if len(r.extra) > 0 {
-		local.ExtraArgs[r.named[0]] = r.extra
+		local.ExtraArgs[r.asked[0]] = r.extra
 	}
 	if r.alone() {
-		local.Foreground = r.named[0]
+		local.Foreground = r.asked[0]
 	}
 	if r.client.Load() != nil {
 		local.BeforeTask = func(ctx context.Context) error {
@@ -365,13 +436,13 @@ func (r *runner) options(b *bind.Binding) engine.Options {
 // follow runs the targets on our engine and reports.
 func (r *runner) follow(ctx context.Context) error {
 	e := r.engine
-	quiet := r.single()
+	r.app.replay(ctx, r.place, r.logs, false)
 	stop, err := e.Events(0, r.event)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	if _, err := e.Hold(holder, r.named, r.flags.mode()); err != nil {
+	if _, err := e.Hold(holder, r.need, graph.SelectExact); err != nil {
 		return err
 	}
 	if r.client.Load() != nil {
@@ -381,6 +452,7 @@ func (r *runner) follow(ctx context.Context) error {
 	}
 	failed, err := e.Settle(ctx, r.need)
 	st, _ := e.Status(r.need)
+	st.Nodes = append(st.Nodes, cleanStatus(r.clean)...)
 	_, rerr := e.Release(holder, nil, false)
 	if rerr == nil {
 		rerr = e.Gone(context.WithoutCancel(ctx), r.need)
@@ -390,7 +462,7 @@ func (r *runner) follow(ctx context.Context) error {
 		return err
 	case len(failed) > 0:
 		return r.failure(st)
-	case !quiet:
+	case !r.silent():
 		r.summary(st)
 		r.outputs.finish() // of failures that were tolerated
 	}

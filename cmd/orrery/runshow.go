@@ -15,18 +15,16 @@ import (
 	"orrery/runtime/proc"
 )
 
-// single reports whether one named task is all that is run: then nothing is said
+// silent reports whether one named task is all that is run: then nothing is said
 // besides what it prints.
-func (r *runner) single() bool {
-	return len(r.need) == 1 && len(r.named) == 1 && r.asked[r.named[0]] && !r.app.verbose
-}
+func (r *runner) silent() bool { return r.single() && len(r.asked) == 1 && !r.app.verbose }
 
 // alone reports whether the one task of this run gets the terminal.
 func (r *runner) alone() bool {
-	if len(r.need)-len(r.external) != 1 || len(r.named) != 1 {
+	if len(r.need)+len(r.clean)-len(r.external) != 1 || len(r.asked) != 1 {
 		return false
 	}
-	if n := r.project.Graph.Node(r.named[0]); n != nil && n.Kind == graph.KindTask && n.Task.Interactive {
+	if n := r.project.Graph.Node(r.asked[0]); n != nil && n.Kind == graph.KindTask && n.Task.Interactive {
 		return true
 	}
 	return r.flags.output == "" && !r.app.json
@@ -55,7 +53,7 @@ func (a *announced) Spawn(s *proc.Spec) (engine.Process, error) {
 
 // started says that a task really runs.
 func (r *runner) started(node string) {
-	if !r.single() && !r.app.verbose {
+	if !r.silent() && !r.app.verbose {
 		r.screen.own("·", dim, node, "running")
 	}
 }
@@ -63,7 +61,7 @@ func (r *runner) started(node string) {
 // event shows what happens on our engine. Thousands of tasks that are as they
 // should be are told by the summary, what could not start by the report.
 func (r *runner) event(ev api.Event) {
-	if r.single() || slices.Contains(r.external, ev.Node) {
+	if r.silent() || slices.Contains(r.external, ev.Node) {
 		return
 	}
 	if !r.app.verbose {
@@ -71,7 +69,7 @@ func (r *runner) event(ev api.Event) {
 		case ev.State == "running":
 			r.screen.took(ev)
 			return
-		case ev.State == "blocked", upToDate && !r.asked[ev.Node]:
+		case ev.State == "blocked", upToDate && !slices.Contains(r.asked, ev.Node):
 			return
 		}
 	}
@@ -131,18 +129,18 @@ func (r *runner) failure(st api.Status) error {
 	if r.app.json {
 		r.app.printJSON(st)
 	}
-	if len(r.need) > 1 {
+	if !r.single() {
 		r.summary(st)
 	}
 	r.outputs.finish()
-	if len(r.need) > 1 || r.client.Load() != nil {
+	if !r.single() || r.client.Load() != nil {
 		r.screen.failures(st, store)
 	}
 	for _, n := range st.Nodes {
-		if len(r.named) != 1 || n.Name != r.named[0] || n.State != "failed" {
+		if len(r.asked) != 1 || n.Name != r.asked[0] || n.State != "failed" {
 			continue
 		}
-		if len(r.need) == 1 {
+		if r.single() {
 			fmt.Fprintf(os.Stderr, "%s %s failed: %s\n", r.app.paint(red, "✗"), n.Name, n.Reason)
 		}
 		if n.Exit != nil && n.Exit.Signal == "" && n.Exit.Code != 0 {

@@ -363,6 +363,7 @@ const (
 	SelectOnly       Selection = "only"       // the targets alone
 	SelectDependents Selection = "dependents" // the targets, who waits for them, and what all these wait for
 	SelectAll        Selection = "all"        // as dependents; no target: every node
+	SelectExact      Selection = "exact"      // the nodes named alone, without what is nested under them
 )
 
 // Need returns the nodes that the targets take, in order of declaration. A
@@ -374,6 +375,17 @@ func (g *Graph) Need(targets []string, mode Selection) ([]string, error) {
 			names[i] = n.Name()
 		}
 		return names, nil
+	}
+	if mode == SelectExact {
+		want := make([]bool, len(g.Nodes))
+		for _, t := range targets {
+			i, ok := g.index[t]
+			if !ok {
+				return nil, &UnknownTarget{Name: t, Hint: Suggest(t, g.targets())}
+			}
+			want[i] = true
+		}
+		return g.named(want), nil
 	}
 	names, err := g.Expand(targets)
 	if err != nil || mode == SelectOnly {

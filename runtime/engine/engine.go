@@ -123,11 +123,15 @@ type Local struct {
 	Foreground string
 	// ExtraArgs are added to the argv of a task (orrery run T -- ARGS).
 	ExtraArgs map[string][]string
+	// Asked names the nodes that the run is for: of these, a failure is one even where others only wait for the end.
+	Asked []string
 	// External names nodes that the other engine runs; Mirror tells their state.
 	External []string
 	// Replay says whether the output of a task that is restored is shown again;
 	// nil: of none.
 	Replay func(node string) bool
+	// Result is told how each task has ended, outside of the loop; nil: nobody is.
+	Result func(node string, r task.Result)
 	// BeforeTask is called before a task is bound, outside of the loop: the
 	// bindings of the other engine are renewed there. May be nil.
 	BeforeTask func(context.Context) error

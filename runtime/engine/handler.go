@@ -23,6 +23,8 @@ type Handler struct {
 	Self api.Engine
 	// Replace has the engine follow from another binary; nil: it cannot.
 	Replace func(program string) error
+	// Fresh answers MethodFresh; nil: it is not known here.
+	Fresh func(context.Context, api.Fresh) (api.Freshness, error)
 }
 
 // Call carries out one request of a client.
@@ -64,6 +66,15 @@ func (h *Handler) call(ctx context.Context, conn *control.Conn, method string, p
 			return nil, &control.Error{Code: control.CodeUnknownMethod}
 		}
 		return nil, h.Replace(p.Program)
+	case api.MethodFresh:
+		var p api.Fresh
+		if err := control.Decode(params, &p); err != nil {
+			return nil, err
+		}
+		if h.Fresh == nil {
+			return nil, &control.Error{Code: control.CodeUnknownMethod}
+		}
+		return h.Fresh(ctx, p)
 	case api.MethodBindings:
 		var p api.Names
 		if err := control.Decode(params, &p); err != nil {

@@ -38,6 +38,9 @@ func (e *Engine) runTask(ctx context.Context, v view) task.Result {
 		}
 	}
 	done(r)
+	if l := e.opt.Local; l != nil && l.Result != nil {
+		l.Result(v.def.Name(), r)
+	}
 	return r
 }
 

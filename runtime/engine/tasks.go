@@ -102,6 +102,9 @@ func (e *Engine) tolerated(n *node, among func(*node) bool) bool {
 	if !soft || n.task != nil && n.def.Task.Gates != "" {
 		return false
 	}
+	if l := e.opt.Local; l != nil && len(l.Asked) > 0 {
+		return !slices.Contains(l.Asked, n.name()) // its holds name all that is needed
+	}
 	for _, h := range e.holds {
 		for _, w := range h.wants {
 			names, err := e.graph.Expand(w.Targets)

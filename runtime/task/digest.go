@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"orrery/runtime/cache"
+	"orrery/runtime/fresh"
 )
 
 // node is a file, folder or link that is there, below an output.
@@ -24,10 +25,11 @@ type node struct {
 
 // scan lists what there is of the outputs, sorted, without reading any file.
 func (o *outputs) scan() ([]node, error) {
+	o.seen = sights{at: fresh.Clock()}
 	var all []node
 	for _, l := range o.list {
 		if l.Pattern != nil {
-			found, err := glob(o.job.Root, l.Pattern)
+			found, err := glob(o.job.Root, l.Pattern, &o.seen)
 			if err != nil {
 				return nil, err
 			}
@@ -56,7 +58,11 @@ func (o *outputs) scan() ([]node, error) {
 		}
 		return nil
 	})
-	return slices.DeleteFunc(all, func(n node) bool { return n.fi == nil }), err
+	all = slices.DeleteFunc(all, func(n node) bool { return n.fi == nil })
+	for _, n := range all {
+		o.seen.add(o.abs(n.rel), fresh.Path, n.fi, nil)
+	}
+	return all, err
 }
 
 // walk names a folder and all that is in it; it follows no link. (What fs.FS lists must be UTF-8.)
@@ -113,6 +119,9 @@ func (o *outputs) entries(content func(node) (cache.Blob, error)) ([]cache.Entry
 		all[i] = e
 		return err
 	})
+	if err == nil {
+		o.seen.contents(all, o.abs)
+	}
 	return all, err
 }
 

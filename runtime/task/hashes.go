@@ -17,17 +17,11 @@ import (
 	"time"
 
 	"orrery/runtime/cache"
-)
-
-// grain is how coarse the times of a file may be: what was changed less than this before it was read may have been changed once more
-// without a trace. A file system that counts whole seconds gets coarseGrain.
-const (
-	grain       = 50 * time.Millisecond
-	coarseGrain = 2100 * time.Millisecond
+	"orrery/runtime/fresh"
 )
 
 // FileHashes remembers the hashes of files by their state (device, inode, size, times), so that a file is read only when it has
-// changed; a file as young as the grain of the clock is not remembered. The zero value works and is never saved. It may be used by
+// changed; a file that was changed in the tick of the clock in which it was read is not remembered. The zero value works and is never saved. It may be used by
 // many goroutines, and its file by many processes; a file that is torn is an empty one. On systems where the state of a file cannot be
 // told for sure nothing is remembered.
 type FileHashes struct {
@@ -37,7 +31,8 @@ type FileHashes struct {
 	mu     sync.Mutex
 	loaded bool
 	known  map[inode]hashed
-	dirty  bool
+	fresh  map[inode]hashed // what the file does not hold
+	size   int              // of the file when it was read, in bytes
 }
 
 type inode struct{ dev, ino uint64 }
@@ -85,7 +80,7 @@ func (h *FileHashes) read(path string) (text string, same bool, err error) {
 	if !before.Mode().IsRegular() {
 		return "", false, errors.New("it is no regular file any more")
 	}
-	now := time.Now()
+	now := fresh.Clock()
 	d := sha256.New()
 	if _, err := io.Copy(d, f); err != nil {
 		return "", false, err
@@ -100,19 +95,10 @@ func (h *FileHashes) read(path string) (text string, same bool, err error) {
 	}
 	var e hashed
 	d.Sum(e.sum[:0])
-	if id.sure && settled(id, now) {
+	if id.sure && !fresh.Young(id.ctime, now) {
 		h.put(id, e.sum)
 	}
 	return hex.EncodeToString(e.sum[:]), true, nil
-}
-
-// settled tells whether any change after now shows in the times of the file.
-func settled(id ident, now time.Time) bool {
-	g := grain
-	if id.ctime%int64(time.Second) == 0 {
-		g = coarseGrain
-	}
-	return now.UnixNano()-id.ctime > int64(g)
 }
 
 func (h *FileHashes) get(id ident) (string, bool) {
@@ -127,8 +113,8 @@ func (h *FileHashes) get(id ident) (string, bool) {
 		return "", false
 	}
 	if day := today(); day > e.day+noted {
-		e.day, h.dirty = day, true
-		h.known[inode{id.dev, id.ino}] = e
+		e.day = day
+		h.note(inode{id.dev, id.ino}, e)
 	}
 	return hex.EncodeToString(e.sum[:]), true
 }
@@ -137,8 +123,15 @@ func (h *FileHashes) put(id ident, sum [sha256.Size]byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.load()
-	h.known[inode{id.dev, id.ino}] = hashed{id.size, id.mtime, id.ctime, sum, today()}
-	h.dirty = true
+	h.note(inode{id.dev, id.ino}, hashed{id.size, id.mtime, id.ctime, sum, today()})
+}
+
+func (h *FileHashes) note(i inode, e hashed) {
+	h.known[i] = e
+	if h.fresh == nil {
+		h.fresh = map[inode]hashed{}
+	}
+	h.fresh[i] = e
 }
 
 func (h *FileHashes) load() {
@@ -150,37 +143,56 @@ func (h *FileHashes) load() {
 		return
 	}
 	if text, err := os.ReadFile(h.Path); err == nil {
-		h.known = decodeHashes(text)
+		var good int
+		if h.known, good = decodeHashes(text); good == len(text) {
+			h.size = good
+		}
 	}
 }
 
-const hashesMagic = "orrery-hashes 1\n"
+// The file is a line and blocks: the number of entries, the entries, and a hash of both. Whoever has something new appends a block.
+const hashesMagic = "orrery-hashes 2\n"
 
 // entrySize is five numbers of 8 bytes, a hash and a day.
 const entrySize = 5*8 + sha256.Size + 4
 
-// decodeHashes reads a file; of one that is torn or of another version nothing.
-func decodeHashes(text []byte) map[inode]hashed {
-	body := len(text) - sha256.Size
-	if body < len(hashesMagic) || !bytes.HasPrefix(text, []byte(hashesMagic)) || (body-len(hashesMagic))%entrySize != 0 {
-		return map[inode]hashed{}
+// compactFrom is from how many bytes of the file on its blocks are made one when it has doubled.
+const compactFrom = 1 << 20
+
+// decodeHashes reads a file up to where it is torn, and says where that is; of a file of another version it reads nothing.
+func decodeHashes(text []byte) (m map[inode]hashed, good int) {
+	if !bytes.HasPrefix(text, []byte(hashesMagic)) {
+		return map[inode]hashed{}, 0
 	}
-	if sum := sha256.Sum256(text[:body]); !bytes.Equal(sum[:], text[body:]) {
-		return map[inode]hashed{}
-	}
-	m := make(map[inode]hashed, (body-len(hashesMagic))/entrySize)
+	m = make(map[inode]hashed, len(text)/entrySize)
 	u := binary.LittleEndian.Uint64
-	for b := text[len(hashesMagic):body]; len(b) > 0; b = b[entrySize:] {
-		e := hashed{size: int64(u(b[16:])), mtime: int64(u(b[24:])), ctime: int64(u(b[32:])), day: binary.LittleEndian.Uint32(b[72:])}
-		copy(e.sum[:], b[40:72])
-		m[inode{u(b), u(b[8:])}] = e
+	good = len(hashesMagic)
+	for {
+		b := text[good:]
+		if len(b) < 4+sha256.Size {
+			return m, good
+		}
+		n := int64(binary.LittleEndian.Uint32(b))
+		end := 4 + n*entrySize
+		if int64(len(b)) < end+sha256.Size {
+			return m, good
+		}
+		if sum := sha256.Sum256(b[:end]); !bytes.Equal(sum[:], b[end:end+sha256.Size]) {
+			return m, good
+		}
+		good += int(end) + sha256.Size
+		for b = b[4:end]; len(b) > 0; b = b[entrySize:] {
+			e := hashed{size: int64(u(b[16:])), mtime: int64(u(b[24:])), ctime: int64(u(b[32:])), day: binary.LittleEndian.Uint32(b[72:])}
+			copy(e.sum[:], b[40:72])
+			m[inode{u(b), u(b[8:])}] = e
+		}
 	}
-	return m
 }
 
+// encodeHashes is one block.
 func encodeHashes(m map[inode]hashed) []byte {
-	text := make([]byte, 0, len(hashesMagic)+len(m)*entrySize+sha256.Size)
-	text = append(text, hashesMagic...)
+	text := make([]byte, 0, 4+len(m)*entrySize+sha256.Size)
+	text = binary.LittleEndian.AppendUint32(text, uint32(len(m)))
 	for i, e := range m {
 		for _, n := range []uint64{i.dev, i.ino, uint64(e.size), uint64(e.mtime), uint64(e.ctime)} {
 			text = binary.LittleEndian.AppendUint64(text, n)
@@ -192,11 +204,11 @@ func encodeHashes(m map[inode]hashed) []byte {
 	return append(text, sum[:]...)
 }
 
-// Save writes what is new, together with what other processes have written meanwhile. It does nothing if nothing is new.
+// Save adds what is new to the file, to which other processes may have added meanwhile. It does nothing if nothing is new.
 func (h *FileHashes) Save(ctx context.Context) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.dirty || h.Path == "" {
+	if len(h.fresh) == 0 || h.Path == "" {
 		return nil
 	}
 	if err := os.MkdirAll(filepath.Dir(h.Path), 0o700); err != nil {
@@ -207,8 +219,28 @@ func (h *FileHashes) Save(ctx context.Context) error {
 		return fmt.Errorf("cannot keep the hashes of files: %w", err)
 	}
 	defer unlock()
+	if err := h.save(); err != nil {
+		return fmt.Errorf("cannot keep the hashes of files: %w", err)
+	}
+	h.fresh = nil
+	return nil
+}
+
+// save appends a block. A file that is torn, or of which much has been replaced since, is written anew.
+func (h *FileHashes) save() error {
+	block := encodeHashes(h.fresh)
+	fi, err := os.Stat(h.Path)
+	if err == nil && h.size > 0 && fi.Size() >= int64(h.size) && fi.Size()+int64(len(block)) < max(compactFrom, 2*int64(len(h.known))*entrySize) {
+		f, err := os.OpenFile(h.Path, os.O_WRONLY|os.O_APPEND, 0)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(block)
+		return errors.Join(err, f.Close())
+	}
 	if text, err := os.ReadFile(h.Path); err == nil {
-		for i, e := range decodeHashes(text) {
+		now, _ := decodeHashes(text)
+		for i, e := range now {
 			if _, ok := h.known[i]; !ok {
 				h.known[i] = e
 			}
@@ -219,9 +251,7 @@ func (h *FileHashes) Save(ctx context.Context) error {
 			delete(h.known, i)
 		}
 	}
-	if err := replace(h.Path, encodeHashes(h.known)); err != nil {
-		return fmt.Errorf("cannot keep the hashes of files: %w", err)
-	}
-	h.dirty = false
-	return nil
+	text := append([]byte(hashesMagic), encodeHashes(h.known)...)
+	h.size = len(text)
+	return replace(h.Path, text)
 }

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"orrery/lang/graph"
+	"orrery/runtime/fresh"
 )
 
 // Var is a variable of the environment with where it comes from, in the words of bind.Var.
@@ -87,6 +88,7 @@ type keyed struct {
 	key   string
 	lines []string
 	files []looked
+	seen  sights // of the files, and of the folders and programs that led to them
 }
 
 // looked is a file in the state in which it was looked at; target is what a link leads to.
@@ -235,8 +237,8 @@ func words(all []string) []string {
 // errNoProgram says that a program is not on the PATH; running it will tell more.
 var errNoProgram = errors.New("no such program")
 
-// program finds what a step runs, as the start of it will.
-func (j *Job) program(s Step) (string, error) {
+// program finds what a step runs, as the start of it will. It adds what it looked at.
+func (j *Job) program(s Step, seen *sights) (string, error) {
 	if len(s.Argv) == 0 || s.Argv[0] == "" {
 		return "", errNoProgram
 	}
@@ -245,6 +247,7 @@ func (j *Job) program(s Step) (string, error) {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(j.Dir, name)
 		}
+		seen.look(name, fresh.Target)
 		return filepath.EvalSymlinks(name)
 	}
 	path := ""
@@ -258,7 +261,9 @@ func (j *Job) program(s Step) (string, error) {
 			dir = filepath.Join(j.Dir, dir)
 		}
 		file := filepath.Join(dir, name)
-		if st, err := os.Stat(file); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
+		st, err := os.Stat(file)
+		seen.add(file, fresh.Target, st, err)
+		if err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
 			return filepath.EvalSymlinks(file)
 		}
 	}
@@ -281,11 +286,15 @@ func (k *KeyInput) programs(j *Job, f *files) {
 	}
 	for _, s := range j.Steps {
 		if len(s.Argv) > 0 {
-			path, err := j.program(s)
+			path, err := j.program(s, &f.seen)
 			add("program", s.Argv[0], path, err)
 		}
 	}
+	if len(k.Tools) > 0 {
+		f.seen.path(j.Env) // a tool may come to be found in another place
+	}
 	for _, t := range k.Tools {
+		f.seen.look(t, fresh.Target)
 		path, err := filepath.EvalSymlinks(t)
 		add("tool", relative(j.Root, t), path, err)
 	}

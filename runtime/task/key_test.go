@@ -318,12 +318,12 @@ func TestGlob(t *testing.T) {
 		if c.ex != "" {
 			p.Exclude = []string{c.ex}
 		}
-		got, err := glob(root, p)
+		got, err := glob(root, p, nil)
 		if err != nil || strings.Join(got, " ") != c.want {
 			t.Errorf("%s without %s: got %q, %v, want %q", c.in, c.ex, got, err, c.want)
 		}
 	}
-	if _, err := glob(root, &graph.Pattern{Include: []string{"[a"}}); err == nil {
+	if _, err := glob(root, &graph.Pattern{Include: []string{"[a"}}, nil); err == nil {
 		t.Error("a broken pattern is taken")
 	}
 }
@@ -359,7 +359,7 @@ func TestFileHashes(t *testing.T) {
 		t.Skip("the state of files is not known for sure here")
 	}
 	if one != hashText("1") || known(h) {
-		t.Error("a file as young as the clock's grain is remembered")
+		t.Error("a file as young as the clock's tick is remembered")
 	}
 	for !known(h) { // until it has aged
 		look(h)
@@ -396,33 +396,89 @@ func TestFileHashes(t *testing.T) {
 			t.Errorf("entry %d is lost", i)
 		}
 	}
-	// A torn file is an empty one, at any length and with any bit.
+	// Of a torn file only whole blocks are believed, at any length and with any bit.
 	text, err := os.ReadFile(memo)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(decodeHashes(text)); n != 3 {
-		t.Errorf("got %d entries", n)
+	right, good := decodeHashes(text)
+	if len(right) != 3 || good != len(text) {
+		t.Errorf("got %d entries in %d of %d bytes", len(right), good, len(text))
 	}
 	for n := range text {
-		if len(decodeHashes(text[:n])) != 0 {
-			t.Fatalf("a file of %d bytes is believed", n)
-		}
 		torn := slices.Clone(text)
 		torn[n] ^= 4
-		if len(decodeHashes(torn)) != 0 {
-			t.Fatalf("a file with byte %d altered is believed", n)
+		for _, text := range [][]byte{text[:n], torn} {
+			got, good := decodeHashes(text)
+			if good > n {
+				t.Fatalf("believed %d bytes of a file that is bad at %d", good, n)
+			}
+			for i, e := range got {
+				if right[i] != e {
+					t.Fatalf("a file that is bad at byte %d gave %v", n, e)
+				}
+			}
 		}
+	}
+	// What is torn is written anew, together with what is new.
+	os.WriteFile(memo, text[:len(text)-1], 0o600)
+	d := &FileHashes{Path: memo}
+	d.put(ident{dev: 9, ino: 7, sure: true}, sum)
+	if err := d.Save(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	text, _ = os.ReadFile(memo)
+	if m, good := decodeHashes(text); good != len(text) || len(m) < 2 {
+		t.Errorf("got %d entries in %d of %d bytes", len(m), good, len(text))
 	}
 	// What nobody used for long goes.
 	c.known[inode{9, 0}] = hashed{day: today() - forget - 1}
-	c.dirty = true
+	c.note(inode{9, 1}, c.known[inode{9, 1}])
 	os.Remove(memo)
 	if err := c.Save(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if text, _ := os.ReadFile(memo); len(decodeHashes(text)) != 2 {
-		t.Error("an old entry is kept")
+	text, _ = os.ReadFile(memo)
+	if m, _ := decodeHashes(text); len(m) != 2 {
+		t.Errorf("an old entry is kept: %d", len(m))
+	}
+}
+
+// TestHashesAppend: many runs that each learn a little do not write everything each time, and the file does not grow without end.
+func TestHashesAppend(t *testing.T) {
+	memo := filepath.Join(t.TempDir(), "memo")
+	var sum [32]byte
+	size := func() int64 {
+		fi, err := os.Stat(memo)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fi.Size()
+	}
+	first := &FileHashes{Path: memo}
+	for i := range 10_000 {
+		first.put(ident{dev: 1, ino: uint64(i), sure: true}, sum)
+	}
+	if err := first.Save(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	base, most := size(), int64(0)
+	for run := range 250 {
+		h := &FileHashes{Path: memo}
+		for i := range 100 {
+			h.put(ident{dev: 1, ino: uint64(i), mtime: int64(run + 1), sure: true}, sum)
+		}
+		if err := h.Save(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		most = max(most, size())
+	}
+	if most > 2*base+compactFrom || size() == base {
+		t.Errorf("the file grew to %d bytes from %d", most, base)
+	}
+	last := &FileHashes{Path: memo}
+	if _, ok := last.get(ident{dev: 1, ino: 5, mtime: 250, sure: true}); !ok {
+		t.Error("the newest entry is lost")
 	}
 }
 
@@ -433,9 +489,9 @@ func BenchmarkUnchanged(b *testing.B) {
 		p.write(fmt.Sprintf("src/%d/%d", i/100, i%100), strings.Repeat("x", i%4000))
 	}
 	p.in.Inputs = []Input{{Pattern: &graph.Pattern{Include: []string{"src/**"}}}}
-	time.Sleep(2 * grain)
+	time.Sleep(2 * tick)
 	p.clean(false)
-	time.Sleep(2 * grain)
+	time.Sleep(2 * tick)
 	p.clean(true)
 	if err := p.job.Hashes.Save(b.Context()); err != nil {
 		b.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 
 	"orrery/lang/graph"
+	"orrery/runtime/fresh"
 )
 
 // errNotDir is what a path below a file gives.
@@ -34,7 +35,8 @@ type files struct {
 	job   *Job
 	own   []string // the outputs that are no patterns
 	items []item
-	seen  map[where]bool
+	taken map[where]bool
+	seen  sights
 }
 
 // where tells items apart.
@@ -42,7 +44,7 @@ type where struct{ kind, path string }
 
 // list finds the files of the inputs, the programs and the tools, in a fixed order.
 func (k *KeyInput) list(j *Job) (*files, error) {
-	f := &files{job: j, seen: map[where]bool{}}
+	f := &files{job: j, taken: map[where]bool{}, seen: sights{at: fresh.Clock()}}
 	for _, o := range j.Outputs {
 		if o.Pattern == nil {
 			f.own = append(f.own, relative(j.Root, o.Path))
@@ -67,7 +69,7 @@ func (f *files) input(in Input) error {
 		it.kind, it.from = "upstream", in.From
 	}
 	if in.Pattern != nil {
-		found, err := glob(f.job.Root, in.Pattern)
+		found, err := glob(f.job.Root, in.Pattern, &f.seen)
 		if err != nil {
 			return fmt.Errorf("cannot look for the input %s: %w", strings.Join(in.Pattern.Include, ", "), err)
 		}
@@ -82,6 +84,7 @@ func (f *files) input(in Input) error {
 	}
 	f.add(it, p)
 	st, err := os.Stat(p) // a link that is named is followed
+	f.seen.add(p, fresh.Target, st, err)
 	if err != nil || !st.IsDir() {
 		return nil
 	}
@@ -94,15 +97,16 @@ func (f *files) input(in Input) error {
 // add takes one file. What the task makes itself is no input.
 func (f *files) add(it item, p string) {
 	it.path, it.show = p, relative(f.job.Root, p)
-	if f.seen[where{it.kind, p}] || it.kind == "input" && f.makes(it.show) {
+	if f.taken[where{it.kind, p}] || it.kind == "input" && f.makes(it.show) {
 		return
 	}
-	f.seen[where{it.kind, p}] = true
+	f.taken[where{it.kind, p}] = true
 	f.items = append(f.items, it)
 }
 
 // folder takes all that is in a folder, and the folders in it.
 func (f *files) folder(it item, dir string) error {
+	f.seen.look(dir, fresh.Target)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
@@ -169,9 +173,9 @@ func named(pattern, rel string) bool {
 	return true
 }
 
-// glob lists the files and symbolic links of a pattern, relative to the root, sorted.
-func glob(root string, p *graph.Pattern) ([]string, error) {
-	g := globber{root: root, p: p}
+// glob lists the files and symbolic links of a pattern, relative to the root, sorted. It adds the folders that it looked into.
+func glob(root string, p *graph.Pattern, seen *sights) ([]string, error) {
+	g := globber{root: root, p: p, seen: seen}
 	for _, in := range p.Include {
 		in = path.Clean(in)
 		if !doublestar.ValidatePattern(in) {
@@ -180,7 +184,10 @@ func glob(root string, p *graph.Pattern) ([]string, error) {
 		base, _ := doublestar.SplitPattern(in)
 		g.parts = strings.Split(in, "/")
 		if !strings.ContainsAny(in, `*?[{\`) { // no pattern at all
-			if fi, err := os.Lstat(filepath.Join(root, filepath.FromSlash(in))); err == nil && !fi.IsDir() && matches(p, in) {
+			name := filepath.Join(root, filepath.FromSlash(in))
+			fi, err := os.Lstat(name)
+			seen.add(name, fresh.Path, fi, err)
+			if err == nil && !fi.IsDir() && matches(p, in) {
 				g.found = append(g.found, in)
 			}
 			continue
@@ -198,10 +205,13 @@ type globber struct {
 	p     *graph.Pattern
 	parts []string // of the pattern at hand
 	found []string
+	seen  *sights
 }
 
 func (g *globber) walk(dir string) error {
-	entries, err := os.ReadDir(filepath.Join(g.root, filepath.FromSlash(dir)))
+	name := filepath.Join(g.root, filepath.FromSlash(dir))
+	g.seen.look(name, fresh.Target)
+	entries, err := os.ReadDir(name)
 	if missing(err) {
 		return nil
 	}
@@ -249,15 +259,19 @@ func (g *globber) enters(rel string) bool {
 
 // look looks at every file, several at a time, and writes their lines.
 func (f *files) look(h *FileHashes, out *keyed) error {
-	lines := make([]string, len(f.items))
+	lines, seen := make([]string, len(f.items)), make([]sights, len(f.items))
 	out.files = make([]looked, len(f.items))
 	err := parallel(len(f.items), func(i int) (err error) {
 		it := f.items[i]
 		l := looked{kind: it.kind, show: it.show}
-		lines[i], l.id, l.target, err = it.line(h)
+		lines[i], l.id, l.target, err = it.line(h, &seen[i])
 		out.files[i] = l
 		return err
 	})
+	out.seen = f.seen
+	for _, s := range seen {
+		out.seen.join(s)
+	}
 	if err != nil {
 		return err
 	}
@@ -266,8 +280,8 @@ func (f *files) look(h *FileHashes, out *keyed) error {
 }
 
 // line is the line of a file: its kind and the hash of its content, or where it leads. Of the mode only whether it may be run counts, as
-// the rest is the umask of who checked it out.
-func (it item) line(h *FileHashes) (text string, id, target ident, err error) {
+// the rest is the umask of who checked it out. It adds what it looked at to seen, but for folders, which were looked into.
+func (it item) line(h *FileHashes, seen *sights) (text string, id, target ident, err error) {
 	head := it.kind + " " + word(it.show) + " "
 	tail := ""
 	if it.from != "" {
@@ -275,7 +289,11 @@ func (it item) line(h *FileHashes) (text string, id, target ident, err error) {
 	}
 	var fi fs.FileInfo
 	if !it.gone {
+		seen.at = fresh.Clock()
 		fi, err = os.Lstat(it.path)
+		if err != nil || !fi.IsDir() {
+			seen.add(it.path, fresh.Path, fi, err)
+		}
 	}
 	if it.gone || missing(err) {
 		return head + "missing" + tail, ident{}, ident{}, nil
@@ -293,17 +311,21 @@ func (it item) line(h *FileHashes) (text string, id, target ident, err error) {
 			return "", id, target, fmt.Errorf("cannot look at %s: %w", it.show, err)
 		}
 		head += "symlink " + word(to) + " "
-		if fi, err = os.Stat(it.path); err != nil || !fi.Mode().IsRegular() {
+		fi, err = os.Stat(it.path)
+		seen.add(it.path, fresh.Target, fi, err)
+		if err != nil || !fi.Mode().IsRegular() {
 			return head + "-" + tail, id, ident{}, nil
 		}
 		target = identOf(fi)
 	case !fi.Mode().IsRegular():
+		seen.unsure = true
 		return head + "special " + fi.Mode().Type().String() + tail, ident{}, ident{}, nil
 	}
 	sum, err := h.file(it.path, fi)
 	if err != nil {
 		return "", id, target, fmt.Errorf("cannot read %s: %w", it.show, err)
 	}
+	seen.content(sum)
 	kind := "file "
 	if fi.Mode()&0o111 != 0 {
 		kind = "exec "

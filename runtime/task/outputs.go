@@ -19,6 +19,7 @@ type outputs struct {
 	root *os.Root
 	job  *Job
 	list []located
+	seen sights // by the last scan
 }
 
 // located is an output and its path relative to the root.
@@ -120,7 +121,7 @@ func (o *outputs) missing() error {
 	var errs []error
 	for _, l := range o.list {
 		if l.Pattern != nil {
-			found, err := glob(o.job.Root, l.Pattern)
+			found, err := glob(o.job.Root, l.Pattern, nil)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("cannot look at the output %s: %w", l.Name, err))
 			} else if len(found) == 0 {

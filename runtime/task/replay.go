@@ -126,9 +126,12 @@ func blacken(chunks []chunk, tag byte, secrets []string) {
 // errLog says that a kept output is none.
 var errLog = errors.New("it is torn")
 
-// replay writes the output of a former run.
-func (g *caching) replay(ctx context.Context, b cache.Blob) error {
-	f, err := g.Store.Open(ctx, b)
+// Replay writes what a task printed; see Result.Log.
+func Replay(ctx context.Context, s Store, log cache.Blob, out, errs io.Writer) error {
+	if err := s.Fetch(ctx, []cache.Blob{log}); err != nil {
+		return err
+	}
+	f, err := s.Open(ctx, log)
 	if err != nil {
 		return err
 	}
@@ -137,7 +140,7 @@ func (g *caching) replay(ctx context.Context, b cache.Blob) error {
 	if err != nil {
 		return err
 	}
-	return replayTo(text, g.job.Stdout, g.job.Stderr)
+	return replayTo(text, out, errs)
 }
 
 func replayTo(text []byte, out, errs io.Writer) error {

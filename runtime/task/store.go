@@ -62,6 +62,9 @@ func RunCached(ctx context.Context, j *Job, k *KeyInput, c *Caching) Result {
 	}
 	g := &caching{Caching: c, job: j, in: k, r: &Result{Started: time.Now()}}
 	g.run(ctx)
+	if g.r.State == Skipped {
+		g.r.Seen = j.created()
+	}
 	g.r.Ended = time.Now()
 	return *g.r
 }
@@ -231,9 +234,13 @@ func (g *caching) restore(ctx context.Context, rec *cache.Record) error {
 		g.r.Digest = digestOf(rec.Outputs, rec.Values)
 	}
 	if g.Replay && rec.Log.Hash != "" {
-		if err := g.replay(ctx, rec.Log); err != nil {
+		if err := Replay(ctx, g.Store, rec.Log, g.job.Stdout, g.job.Stderr); err != nil {
 			g.note("cannot replay the output: %v", err)
 		}
+	}
+	g.r.Log = rec.Log
+	if p.empty() { // else the folders do not look any more as they did
+		g.learn()
 	}
 	if g.last.Key != g.known.key || g.last.Dirty || !p.empty() {
 		g.save(rec.Outputs, "")
@@ -276,6 +283,9 @@ func (g *caching) execute(ctx context.Context) {
 	if why != "" {
 		g.note("not cached: %s", why)
 	}
+	if why == "" {
+		g.learn()
+	}
 	if keep {
 		why = g.put(ctx, entries, before, rec)
 	}
@@ -297,6 +307,7 @@ func (g *caching) changed() string {
 	if path := g.known.touched(again); path != "" {
 		return path + " was written during the run"
 	}
+	g.known = again // the folders look otherwise now
 	return ""
 }
 
@@ -360,6 +371,7 @@ func (g *caching) put(ctx context.Context, entries []cache.Entry, before map[str
 	rec.Lines, err = g.Store.Add(ctx, strings.NewReader(strings.Join(g.known.lines, "\n")+"\n"))
 	if text := log.text(g.in.secrets()); err == nil && len(text) > 0 {
 		rec.Log, err = g.Store.Add(ctx, strings.NewReader(string(text)))
+		g.r.Log = rec.Log
 	}
 	if err == nil {
 		err = g.Store.Put(ctx, rec)

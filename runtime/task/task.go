@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"orrery/lang/graph"
+	"orrery/runtime/cache"
+	"orrery/runtime/fresh"
 	"orrery/runtime/proc"
 )
 
@@ -140,6 +142,12 @@ type Result struct {
 	Why []Change
 	// Notes are warnings of the cache: what was bad in it, why the result is not kept.
 	Notes []string
+	// Seen is what a result that is good rests on: it still is as long as these files look as they did. Nil: that is not known.
+	Seen []fresh.Sight
+	// Log is what it printed, where that is kept; see Replay.
+	Log cache.Blob
+
+	young map[string]string // of files in Seen; see Settle
 }
 
 // Run runs the job to its end. When ctx is done it stops the whole tree and returns Cancelled. It may be called from any
@@ -147,6 +155,9 @@ type Result struct {
 func Run(ctx context.Context, j *Job) Result {
 	r := Result{Started: time.Now()}
 	r.run(ctx, j)
+	if r.State == Succeeded || r.State == Skipped {
+		r.Seen = j.created()
+	}
 	r.Ended = time.Now()
 	return r
 }

@@ -43,6 +43,8 @@ const (
 	MethodReplace = "replace"
 	// MethodBindings asks for the values behind references, and the environments, of the named nodes, or all.
 	MethodBindings = "bindings"
+	// MethodFresh asks whether a run would find nothing to do.
+	MethodFresh = "fresh"
 	// MethodAttach asks for the terminal of a service, sets its size and types into it. What the service prints is in its log.
 	MethodAttach = "attach"
 )
@@ -131,6 +133,29 @@ func (w *Wait) Check() error {
 		return fmt.Errorf("got timeout_ms %d, want 0 or more", w.TimeoutMS)
 	}
 	return nil
+}
+
+// Fresh are the params of MethodFresh.
+type Fresh struct {
+	// Request is the run, as the book of the checkout names it.
+	Request string `json:"request"`
+}
+
+// Freshness is the result of MethodFresh.
+type Freshness struct {
+	// Good says that every task is as it should be, if the book is of the caller's present: its Stamp tells, with Facts.
+	Good  bool   `json:"good"`
+	Stamp string `json:"stamp,omitempty"`
+	Facts []byte `json:"facts,omitempty"`
+	// Tasks is how many there are, Named are those that the request names, with what the book says of each; none if there are many.
+	Tasks int         `json:"tasks,omitempty"`
+	Named []FreshTask `json:"named,omitempty"`
+}
+
+// FreshTask is a task of a Freshness.
+type FreshTask struct {
+	Name  string `json:"name"`
+	Facts []byte `json:"facts"`
 }
 
 // Attach are the params of MethodAttach.
