@@ -81,9 +81,8 @@ func (e *Engine) runTemplate(ctx context.Context, v view) task.Result {
 		return failed(err)
 	}
 	j.Hashes, keyJob.Hashes = e.opt.Results.Hashes, e.opt.Results.Hashes
-	r := hinted(task.Fill(ctx, j, k, &task.Template{
-		Service: t.Service, Tmp: t.Tmp, UID: t.UID, GID: t.GID, Lock: t.Lock, Target: t, Key: keyJob,
-	}, e.opt.Results.Caching))
+	with := &task.Template{Service: t.Service, Tmp: t.Tmp, UID: t.UID, GID: t.GID, Lock: t.Lock, Target: t, Key: keyJob}
+	r := hinted(with.Fill(ctx, j, k, e.opt.Results.Caching))
 	done(r)
 	return r
 }

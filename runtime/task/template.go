@@ -14,17 +14,6 @@ import (
 	"orrery/runtime/cache"
 )
 
-// Target is a directory that a template fills; *bind.Template is one. All but Vacant are called by who holds Template.Lock.
-type Target interface {
-	// Vacant tells whether there is nothing yet: what is there is never touched.
-	Vacant() (bool, error)
-	// Make makes Template.Tmp anew, empty, and removes those that killed runs left.
-	Make() error
-	// Take gives Tmp the name of the directory, if that is still vacant; Drop removes Tmp.
-	Take() error
-	Drop()
-}
-
 // Template is a directory that a job fills once, under another name first.
 type Template struct {
 	// Service is whose directory it is, for people.
@@ -34,8 +23,16 @@ type Template struct {
 	UID, GID int
 	// Lock is a file that keeps other processes from the directory.
 	Lock string
-	// Target is the directory itself.
-	Target Target
+	// Target is the directory itself; *bind.Template is one. All but Vacant are called under the lock.
+	Target interface {
+		// Vacant tells whether there is nothing yet: what is there is never touched.
+		Vacant() (bool, error)
+		// Make makes Tmp anew, empty, and removes those that killed runs left.
+		Make() error
+		// Take gives Tmp the name of the directory, if that is still vacant; Drop removes Tmp.
+		Take() error
+		Drop()
+	}
 	// Key is the Job with a placeholder where the texts name the directory: nothing of the place enters the key.
 	Key *Job
 }
@@ -49,12 +46,12 @@ const (
 // maxIndex bounds an index, in bytes.
 const maxIndex = 256 << 20
 
-// Fill fills the directory of a template where it is vacant, else it is skipped, whatever Force says. What the job made of the same key before, in
-// this or another checkout, is copied; else the job is run, and what it made is kept, unless k says that it is not. The directory gets its
-// name when it is whole; a run that is killed leaves a folder that the next one removes. One run per key at a time, across processes:
-// others wait and copy. Nothing is synced: until a
-// server has written to the directory it can be made again. Verify is Force here, and nothing is replayed.
-func Fill(ctx context.Context, j *Job, k *KeyInput, t *Template, c *Caching) Result {
+// Fill fills the directory if it is vacant, else the job is skipped, whatever Force says. What the job made of the same key before, in this or
+// another checkout, is copied; else it is run, and what it made is kept, unless k says that it is not. The directory gets its name when it
+// is whole; a run that is killed leaves a folder that the next one removes. One run per key at a time, across processes: others wait and
+// copy. Nothing is synced: until a server has written to the directory it can be made again. Without a c nothing is kept; of its fields
+// Verify is Force here, and nothing is replayed.
+func (t *Template) Fill(ctx context.Context, j *Job, k *KeyInput, c *Caching) Result {
 	if c == nil {
 		c = &Caching{}
 	}

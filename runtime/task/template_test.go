@@ -65,7 +65,7 @@ func template(t testing.TB, s Store, ran, script string) *filled {
 	return &filled{p, r, &Template{Service: "db", Tmp: r.tmp, UID: -1, GID: -1, Lock: p.path("lock"), Target: r, Key: &key}}
 }
 
-func (f *filled) fill() Result { return Fill(context.Background(), f.job, f.in, f.t, f.c) }
+func (f *filled) fill() Result { return f.t.Fill(context.Background(), f.job, f.in, f.c) }
 
 func runs(t testing.TB, ran string) int {
 	b, _ := os.ReadFile(ran)
@@ -177,7 +177,7 @@ func TestFillFails(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	done := make(chan Result)
-	go func() { done <- Fill(ctx, f.job, f.in, f.t, f.c) }()
+	go func() { done <- f.t.Fill(ctx, f.job, f.in, f.c) }()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
 		if _, err := os.Stat(f.path("ready")); err == nil || time.Now().After(deadline) {
 			break
@@ -222,7 +222,7 @@ func TestFillTogether(t *testing.T) {
 		other := *same.t
 		key, j := *same.t.Key, *same.job
 		other.Key = &key
-		b = Fill(context.Background(), &j, same.in, &other, same.c)
+		b = other.Fill(context.Background(), &j, same.in, same.c)
 	})
 	wg.Wait()
 	cached := 0
