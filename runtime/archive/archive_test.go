@@ -72,6 +72,7 @@ func roundTrip(t testing.TB, from string) (index, content []byte) {
 	}
 	defer f.Close()
 	to := t.TempDir()
+	t.Cleanup(func() { os.Chmod(filepath.Join(to, "closed"), 0o700) })
 	if err := Unpack(context.Background(), root(t, to), index, f, Us()); err != nil {
 		t.Fatal(err)
 	}
