@@ -19,6 +19,7 @@
 //	runtime/probe     readiness and liveness probes
 //	runtime/task      tasks: run, skip, fail
 //	runtime/fresh     how files looked when results were right: the run without changes
+//	runtime/archive   a folder as two texts, and back: the templates of state directories
 //	runtime/cache     key -> record -> blobs: the results of tasks
 //	runtime/logs      byte-exact capture, index, follow, search
 //	runtime/watch     paths and patterns -> debounced sets of changes

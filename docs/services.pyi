@@ -353,7 +353,7 @@ def task(name: str, *, cwd: Path | None = ..., env: dict[str, Text | None] = ...
         values: Names of the values that it writes as name=value lines to $ORRERY_VALUES.
         creates: Skipped while all of these exist.
         status: Skipped when this exits 0.
-        template: The service whose absent state_dir it fills, once.
+        template: The service whose absent state_dir it fills, once: from the cache where this was done before on the machine, with the same command, environment, tools and inputs; cache = False runs it each time. The task sees a temporary folder as the state_dir, which gets its name when it is whole; so what it writes must not hold that path. A state_dir that exists is never touched, not by --force either.
         gates: The service that is ready only when this task has succeeded; the task itself waits for .probed.
         cache: None: cached when it declares inputs or outputs and touches no live service; False: never.
         cache_key: What its result depends on besides inputs, such as a database's data_id.
@@ -364,7 +364,7 @@ def task(name: str, *, cwd: Path | None = ..., env: dict[str, Text | None] = ...
         timeout: Time after which it is stopped and has failed.
         retries: Further tries after a failure.
         schedule: When it runs by itself while up.
-        tools: Tools whose folders are on its PATH.
+        tools: Tools whose folders are on its PATH; what their programs hold is part of what the result depends on.
         interactive: The terminal is handed over to it.
     """
 class _project:

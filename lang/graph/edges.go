@@ -128,7 +128,27 @@ func (b *builder) taskEdges(n *Node) {
 			b.edge(Edge{From: n.Name(), To: f.name, Cond: Probed, Field: "gates", Pos: n.Pos})
 			continue
 		}
+		b.template(i, n, to)
 		b.edge(Edge{From: f.name, To: n.Name(), Cond: Succeeded, Field: "template", Pos: n.Pos})
+	}
+}
+
+// template looks that a state_dir can be filled by this task, and by it alone.
+func (b *builder) template(i int, n *Node, service int) {
+	name := b.g.Nodes[service].Name()
+	if len(n.Task.Outputs) > 0 {
+		p := b.problem(i, "template", "outputs", "got outputs beside template: what the task makes is the state_dir of %q", name)
+		p.Hint = "make the outputs in another task"
+	}
+	for k, other := range b.g.Nodes {
+		switch {
+		case other.Kind == KindTask && k < i && other.Task.Template == name:
+			p := b.problem(i, "template", "template", "the state_dir of %q is filled by %q already", name, other.Name())
+			p.Related = []Related{{Pos: other.Pos, Message: "the other task is declared here"}}
+		case other.Kind == KindService && strings.HasPrefix(other.Name(), name+"/"):
+			p := b.problem(k, "template", "name", "its state_dir lies in that of %q, which %q fills", name, n.Name())
+			p.Hint = fmt.Sprintf("give it another name, and part_of = %s", name)
+		}
 	}
 }
 

@@ -155,7 +155,7 @@ func TestEdges(t *testing.T) {
 		service("cache", exports("url", "r://⟦cache.port⟧")),
 		task("build"),
 		task("seed", func(x *Task) { x.Gates = "db" }, taskEnv("⟦db.url⟧")),
-		task("fill", func(x *Task) { x.Template = "cache" }),
+		task("fill", fills("cache")),
 		service("first", func(s *Service) { s.Before = []string{"web"} }),
 		service("web",
 			svcEnv("⟦db.deep⟧ ⟦db.state_dir⟧", "⟦~build.values.version⟧", "⟦web.port⟧", "⟦web.mine⟧"),
@@ -243,7 +243,7 @@ func TestCycles(t *testing.T) {
 			"2 db waits for seed.succeeded (gates)",
 		}},
 		{"template that needs its service", []*Node{
-			service("db"), task("fill", func(x *Task) { x.Template = "db" }, taskEnv("⟦db.port⟧")),
+			service("db"), task("fill", fills("db"), taskEnv("⟦db.port⟧")),
 		}, "cycle: db -> fill -> db", []string{
 			"2 db waits for fill.succeeded (template)",
 			"2 fill waits for db.ready (env.V0 = ⟦db.ports.tcp⟧)",
@@ -380,5 +380,26 @@ func TestOnly(t *testing.T) {
 	same(t, g.Order(), []string{"db", "schema", "shop/api"})
 	if len(g.In("db")) != 2 || len(g.Gates("db")) != 1 || g.Node("build") != nil || g.Index("shop/api") != 2 {
 		t.Errorf("got %v", g.In("db"))
+	}
+}
+
+func TestTemplates(t *testing.T) {
+	for _, c := range []struct {
+		nodes []*Node
+		want  string
+	}{
+		{[]*Node{service("db"), task("db/init", fills("db")), service("db2")}, ""},
+		{[]*Node{service("db"), task("fill", func(x *Task) { x.Template = "db" })}, `fill: got outputs beside template: what the task makes is the state_dir of "db"`},
+		{[]*Node{service("db"), task("a", fills("db")), task("b", fills("db"))}, `b: the state_dir of "db" is filled by "a" already`},
+		{[]*Node{service("db"), task("fill", fills("db")), service("db/proxy")}, `db/proxy: its state_dir lies in that of "db", which "fill" fills`},
+	} {
+		_, ps := New(Decl{Nodes: place(c.nodes)})
+		var got []string
+		for _, p := range ps {
+			got = append(got, p.Node+": "+p.Message)
+		}
+		if text := strings.Join(got, "; "); text != c.want {
+			t.Errorf("got %q, want %q", text, c.want)
+		}
 	}
 }

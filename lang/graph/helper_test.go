@@ -89,6 +89,10 @@ func svcAfter(names ...string) func(*Service) {
 func taskAfter(names ...string) func(*Task) { return func(t *Task) { t.After = deps(names...) } }
 func gates(name string) func(*Task)         { return func(t *Task) { t.Gates = name } }
 
+func fills(name string) func(*Task) {
+	return func(t *Task) { t.Template, t.Outputs = name, nil }
+}
+
 func place(nodes []*Node) []*Node {
 	for i, n := range nodes {
 		n.Pos = at(i + 1)

@@ -461,7 +461,7 @@ type Task struct {
 	Values      []string    `json:"values,omitzero"`      // Names of the values that it writes as name=value lines to $ORRERY_VALUES.
 	Creates     []Text      `json:"creates,omitzero"`     // Skipped while all of these exist.
 	Status      *Command    `json:"status,omitzero"`      // Skipped when this exits 0.
-	Template    string      `json:"template,omitzero"`    // The service whose absent state_dir it fills, once.
+	Template    string      `json:"template,omitzero"`    // The service whose absent state_dir it fills, once: from the cache where this was done before on the machine, with the same command, environment, tools and inputs; cache = False runs it each time. The task sees a temporary folder as the state_dir, which gets its name when it is whole; so what it writes must not hold that path. A state_dir that exists is never touched, not by --force either.
 	Gates       string      `json:"gates,omitzero"`       // The service that is ready only when this task has succeeded; the task itself waits for .probed.
 	Cache       *bool       `json:"cache,omitzero"`       // None: cached when it declares inputs or outputs and touches no live service; False: never.
 	CacheKey    []Text      `json:"cache_key,omitzero"`   // What its result depends on besides inputs, such as a database's data_id.
@@ -472,7 +472,7 @@ type Task struct {
 	Timeout     *Duration   `json:"timeout,omitzero"`     // Time after which it is stopped and has failed.
 	Retries     int         `json:"retries,omitzero"`     // Further tries after a failure.
 	Schedule    *Schedule   `json:"schedule,omitzero"`    // When it runs by itself while up.
-	Tools       []string    `json:"tools,omitzero"`       // Tools whose folders are on its PATH.
+	Tools       []string    `json:"tools,omitzero"`       // Tools whose folders are on its PATH; what their programs hold is part of what the result depends on.
 	Interactive bool        `json:"interactive,omitzero"` // The terminal is handed over to it.
 }
 

@@ -7,7 +7,7 @@
 // looks up nothing, FromSnapshot one with the values of another process.
 //
 // Promised: the same inputs give the same values, in a fixed order; bound text is never scanned again; a secret is only in
-// what says so. Left to others: when to start what, spawning, and the contents of a state_dir.
+// what says so. Left to others: when to start what, spawning, and the contents of a state_dir: a [Template] is the place where one is made.
 package bind
 
 import (

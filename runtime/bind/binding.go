@@ -17,12 +17,17 @@ const maxDepth = 32
 
 // Binding says what the references of one graph mean. All methods but Prepare and Adopt may be called from any goroutine.
 type Binding struct {
-	g     *graph.Graph
-	table *Table // nil: the values came from elsewhere
-	opts  Options
-	dirs  Dirs
-	plain bool // a Resolve: nothing is looked up
+	g       *graph.Graph
+	table   *Table // nil: the values came from elsewhere
+	opts    Options
+	dirs    Dirs
+	plain   bool     // a Resolve: nothing is looked up
+	instead *instead // of a template: what its state_dir means; else nil
+	*facts
+}
 
+// facts are what a Binding has learned; those for templates share them.
+type facts struct {
 	mu      sync.RWMutex
 	values  map[string]string // marker -> value: what is not computed from others
 	tools   map[string]string // "name:program" -> path
@@ -31,13 +36,17 @@ type Binding struct {
 
 // New returns a Binding over the ports and sockets of t. Ports get their values in Prepare.
 func New(t *Table, g *graph.Graph, o Options) *Binding {
-	return &Binding{g: g, table: t, opts: o, dirs: t.dirs, values: map[string]string{}, tools: map[string]string{}, secrets: map[string]string{}}
+	return &Binding{g: g, table: t, opts: o, dirs: t.dirs, facts: newFacts(map[string]string{})}
+}
+
+func newFacts(values map[string]string) *facts {
+	return &facts{values: values, tools: map[string]string{}, secrets: map[string]string{}}
 }
 
 // Resolve returns a Binding that never opens, looks up or writes anything, for plans and tests: every port is its base,
 // tools are their names, secrets, values and data_ids are placeholders such as "<secret db>".
 func Resolve(g *graph.Graph, d Dirs, o Options) *Binding {
-	b := &Binding{g: g, opts: o, dirs: d, plain: true, values: map[string]string{}}
+	b := &Binding{g: g, opts: o, dirs: d, plain: true, facts: newFacts(map[string]string{})}
 	for _, n := range g.Nodes {
 		if n.Kind != graph.KindService {
 			continue
@@ -53,7 +62,7 @@ func Resolve(g *graph.Graph, d Dirs, o Options) *Binding {
 // FromSnapshot returns a Binding with the values that another process has; d are the same Dirs. Tools and secrets are
 // looked up here, with the environment of o.
 func FromSnapshot(g *graph.Graph, d Dirs, snapshot map[string]string, o Options) *Binding {
-	return &Binding{g: g, opts: o, dirs: d, values: maps.Clone(snapshot), tools: map[string]string{}, secrets: map[string]string{}}
+	return &Binding{g: g, opts: o, dirs: d, facts: newFacts(maps.Clone(snapshot))}
 }
 
 // Snapshot is what another process needs for the same texts: ports, values of tasks and data_ids by the marker of their
@@ -252,7 +261,7 @@ func (f *filler) attribute(n *graph.Node, r graph.Ref) (string, error) {
 	case "config":
 		return b.configPath(name, below), nil
 	case "state_dir":
-		return b.dirs.Path("state", name), nil
+		return b.stateDir(name), nil
 	case "runtime_dir":
 		return b.dirs.Path("run", name), nil
 	case "cache_dir":

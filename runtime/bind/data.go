@@ -40,7 +40,7 @@ func (b *Binding) dataID(node string) (string, error) {
 }
 
 // MakeDirs makes the state, runtime and cache directories of a service before its first start, and mints its data_id when
-// the state_dir is new. A service that a task templates must have its state_dir by then.
+// the state_dir is new. The state_dir of a service that a task templates is there by then, or stays empty; see [Template].
 func (b *Binding) MakeDirs(node string) error {
 	n := b.g.Node(node)
 	if n == nil || n.Kind != graph.KindService {

@@ -202,19 +202,13 @@ func (b *Binding) toolPath(e *environ, n *graph.Node) error {
 		return nil
 	}
 	var dirs []string
-	for _, name := range n.Task.Tools {
-		t := b.g.Tool(name)
-		if t == nil {
-			continue
-		}
-		for _, p := range t.Programs {
-			file, err := b.tool(graph.Ref{Scope: graph.ScopeTool, Name: name, Attr: p})
-			if err != nil {
-				return err
-			}
-			if d := filepath.Dir(file); !slices.Contains(dirs, d) {
-				dirs = append(dirs, d)
-			}
+	files, err := b.Tools(n.Name())
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		if d := filepath.Dir(file); !slices.Contains(dirs, d) {
+			dirs = append(dirs, d)
 		}
 	}
 	if len(dirs) == 0 {

@@ -30,6 +30,9 @@ func (f *filler) secretValue(r graph.Ref) (string, error) {
 		if f.node == "" {
 			return "", fmt.Errorf("cannot tell %s: its file exists for each node that uses it, and none asks", r)
 		}
+		if f.b.instead != nil && f.b.instead.key {
+			return r.String(), nil // its place is no part of a key
+		}
 		return filepath.Join(f.b.secretsDir(f.node), s.Name), nil
 	}
 	f.secret = true

@@ -180,3 +180,15 @@ func processName(pid string) string {
 	}
 	return fmt.Sprintf("%s (pid %s)", strings.TrimSpace(string(comm)), pid)
 }
+
+// renameNew renames a folder to a name that nothing has.
+func renameNew(old, name string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, old, unix.AT_FDCWD, name, unix.RENAME_NOREPLACE)
+	if err == unix.EINVAL || err == unix.ENOSYS { // the file system cannot; a folder that holds something is refused all the same
+		return os.Rename(old, name)
+	}
+	if err != nil {
+		return &os.LinkError{Op: "rename", Old: old, New: name, Err: err}
+	}
+	return nil
+}

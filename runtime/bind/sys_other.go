@@ -28,3 +28,6 @@ func remains(int) bool { return true }
 
 // PortOwner says who has a port open; it cannot be learned here.
 func PortOwner(string, int) string { return "" }
+
+// renameNew renames a folder to a name that nothing has, or an empty folder.
+func renameNew(old, name string) error { return os.Rename(old, name) }

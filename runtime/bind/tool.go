@@ -50,6 +50,29 @@ func (b *Binding) tool(r graph.Ref) (string, error) {
 	return path, nil
 }
 
+// Tools are the paths of all programs of the tools that a task declares.
+func (b *Binding) Tools(task string) ([]string, error) {
+	n := b.g.Node(task)
+	if n == nil || n.Kind != graph.KindTask {
+		return nil, nil
+	}
+	var files []string
+	for _, name := range n.Task.Tools {
+		t := b.g.Tool(name)
+		if t == nil {
+			continue
+		}
+		for _, p := range t.Programs {
+			file, err := b.tool(graph.Ref{Scope: graph.ScopeTool, Name: name, Attr: p})
+			if err != nil {
+				return nil, err
+			}
+			files = append(files, file)
+		}
+	}
+	return files, nil
+}
+
 // findProgram looks in the folders of the PATH, then of the tool, then in the well-known ones.
 func findProgram(program string, path []string, root string, t *graph.Tool) (string, error) {
 	var dirs []string

@@ -33,15 +33,9 @@ func keyOf(v view, j *task.Job) (*task.KeyInput, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, x := range vars {
-		k.Env = append(k.Env, task.Var{Key: x.Key, Value: x.Value, Origin: x.Origin, Secret: x.Secret})
-	}
-	for _, tool := range t.Tools {
-		path, err := b.Value(graph.Ref{Scope: graph.ScopeTool, Name: tool, Attr: programOf(tool)}, name)
-		if err != nil {
-			return nil, err
-		}
-		k.Tools = append(k.Tools, path)
+	k.Env = varsOf(vars)
+	if k.Tools, err = b.Tools(name); err != nil {
+		return nil, err
 	}
 	for _, text := range t.CacheKey {
 		s, err := b.Fill(text, name)
@@ -53,11 +47,52 @@ func keyOf(v view, j *task.Job) (*task.KeyInput, error) {
 	return k, keyFiles(v, b, k)
 }
 
-// programOf is the first program of a tool: its name, but for the number that
-// tells tools apart which begin with the same one.
-func programOf(tool string) string {
-	program, _, _ := strings.Cut(tool, "#")
-	return program
+// runTemplate runs a task that fills the state_dir of a service, or copies
+// what it made before. It runs outside of the loop.
+func (e *Engine) runTemplate(ctx context.Context, v view) task.Result {
+	failed := func(err error) task.Result {
+		return task.Result{State: task.Failed, Reason: err.Error(), Err: err}
+	}
+	t, err := v.bind.Template(v.def.Name())
+	if err != nil {
+		return failed(err)
+	}
+	run, key := v, v
+	run.bind, key.bind = t.Run, t.Key
+	j, err := e.jobOf(run)
+	if err != nil {
+		return failed(err)
+	}
+	keyJob, err := e.jobOf(key)
+	if err != nil {
+		return failed(err)
+	}
+	k, err := keyOf(key, keyJob)
+	if err != nil {
+		return failed(err)
+	}
+	secrets, err := v.bind.SecretVars(v.def.Name())
+	if err != nil {
+		return failed(err)
+	}
+	k.Env = append(k.Env, varsOf(secrets)...)
+	done, err := e.outputOf(v, j)
+	if err != nil {
+		return failed(err)
+	}
+	j.Hashes, keyJob.Hashes = e.opt.Results.Hashes, e.opt.Results.Hashes
+	with := &task.Template{Service: t.Service, Tmp: t.Tmp, UID: t.UID, GID: t.GID, Lock: t.Lock, Target: t, Key: keyJob}
+	r := hinted(with.Fill(ctx, j, k, e.opt.Results.Caching))
+	done(r)
+	return r
+}
+
+func varsOf(vars []bind.Var) []task.Var {
+	all := make([]task.Var, len(vars))
+	for i, x := range vars {
+		all[i] = task.Var{Key: x.Key, Value: x.Value, Origin: x.Origin, Secret: x.Secret}
+	}
+	return all
 }
 
 // keyFiles adds the declared inputs, and the outputs of tasks that the command

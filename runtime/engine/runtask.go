@@ -22,6 +22,9 @@ func (e *Engine) runTask(ctx context.Context, v view) task.Result {
 			return task.Result{State: task.Failed, Reason: err.Error()}
 		}
 	}
+	if v.def.Task.Template != "" {
+		return e.runTemplate(ctx, v)
+	}
 	j, err := e.jobOf(v)
 	if err != nil {
 		return task.Result{State: task.Failed, Reason: err.Error(), Err: err}
@@ -30,16 +33,21 @@ func (e *Engine) runTask(ctx context.Context, v view) task.Result {
 	if err != nil {
 		return task.Result{State: task.Failed, Reason: err.Error(), Err: err}
 	}
-	r := e.runCached(ctx, v, j)
+	r := hinted(e.runCached(ctx, v, j))
+	done(r)
+	if l := e.opt.Local; l != nil && l.Result != nil {
+		l.Result(v.def.Name(), r)
+	}
+	return r
+}
+
+// hinted adds to the reason of a missing program which package holds it.
+func hinted(r task.Result) task.Result {
 	var start *proc.StartError
 	if errors.As(r.Err, &start) && start.Op == "find" {
 		if hint := packageHint(start.Path); hint != "" {
 			r.Reason += "; " + hint
 		}
-	}
-	done(r)
-	if l := e.opt.Local; l != nil && l.Result != nil {
-		l.Result(v.def.Name(), r)
 	}
 	return r
 }

@@ -72,6 +72,11 @@ func (k *KeyInput) cached(j *Job) bool {
 	return len(j.Outputs) > 0 || slices.ContainsFunc(k.Inputs, func(in Input) bool { return !in.Implied })
 }
 
+// template tells whether what the job fills a directory with may be kept.
+func (k *KeyInput) template(j *Job) bool {
+	return !j.Interactive && (k.Cache == nil || *k.Cache) && (!k.Live || len(k.CacheKey) > 0)
+}
+
 // secrets are the values that no kept output may hold.
 func (k *KeyInput) secrets() []string {
 	var all []string

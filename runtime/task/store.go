@@ -60,7 +60,7 @@ func RunCached(ctx context.Context, j *Job, k *KeyInput, c *Caching) Result {
 		with.Hashes = &FileHashes{} // inputs are looked at twice
 		j = &with
 	}
-	g := &caching{Caching: c, job: j, in: k, r: &Result{Started: time.Now()}}
+	g := &caching{Caching: c, job: j, keyJob: j, in: k, r: &Result{Started: time.Now()}}
 	g.run(ctx)
 	if g.r.State == Skipped {
 		g.r.Seen = j.created()
@@ -72,13 +72,14 @@ func RunCached(ctx context.Context, j *Job, k *KeyInput, c *Caching) Result {
 // caching is one RunCached.
 type caching struct {
 	*Caching
-	job   *Job
-	in    *KeyInput
-	r     *Result
-	outs  *outputs
-	last  LastRun
-	known *keyed
-	odd   bool // the key could not be locked
+	job    *Job
+	keyJob *Job // as the key sees it
+	in     *KeyInput
+	r      *Result
+	outs   *outputs
+	last   LastRun
+	known  *keyed
+	odd    bool // the key could not be locked
 }
 
 func (g *caching) run(ctx context.Context) {
@@ -105,7 +106,7 @@ func (g *caching) run(ctx context.Context) {
 		g.endFormer(ctx)
 		outs.sweep()
 	}
-	if g.known, err = g.in.compute(g.job, g.Caching); err != nil {
+	if g.known, err = g.in.compute(g.keyJob, g.Caching); err != nil {
 		g.note("not cached: %v", err)
 		g.r.attempts(ctx, g.job, outs)
 		g.r.sum(g.job, outs)
@@ -294,7 +295,7 @@ func (g *caching) execute(ctx context.Context) {
 
 // changed says which input is not what it was when the key was made; empty if none is.
 func (g *caching) changed() string {
-	again, err := g.in.compute(g.job, g.Caching)
+	again, err := g.in.compute(g.keyJob, g.Caching)
 	if err != nil {
 		return err.Error()
 	}

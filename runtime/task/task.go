@@ -2,11 +2,12 @@
 //
 // A run skips what need not run (creates, status), makes the folders of the outputs, runs the command or the steps with a
 // deadline, tries again where asked, then looks that the declared outputs and values are there. Whatever it stops (timeout,
-// cancellation, a failure) it stops as a whole tree. [CheckOutputs] looks at what the tasks of a graph declare.
+// cancellation, a failure) it stops as a whole tree.
 //
 // [RunCached] is the same for a task whose result may be kept. Its key is a hash of readable lines: the command, the declared environment, the
 // programs and inputs by content. It promises that a restored result is what a run with these inputs made, that files which are right
-// already are not touched, and that nothing outside of the project is written.
+// already are not touched, and that nothing outside of the project is written. [Template] fills the state directory of a service in that way,
+// once: what exists is never touched.
 //
 // Left to others: when a task may run, pools, what its texts mean, and where its output goes.
 package task
