@@ -10,18 +10,19 @@ import (
 	"orrery/runtime/control/api"
 )
 
-// connectOrStart reaches the engine, or starts one.
-func (a *app) connectOrStart(ctx context.Context, p *lang.Project, place control.Place, strict *bool, jobs int) (c *control.Client, started bool, err error) {
+// connectOrStart reaches the engine, or starts one: o is what it is told, but
+// for the project.
+func (a *app) connectOrStart(ctx context.Context, p *lang.Project, place control.Place, o orders) (c *control.Client, started bool, err error) {
 	c, err = control.Dial(ctx, place)
 	var none *control.ErrNoEngine
 	if err == nil || !errors.As(err, &none) || none.Cause != nil {
 		return c, false, err
 	}
-	params, err := a.settings()
-	if err != nil {
+	o.File = p.File
+	if o.Params, err = a.settings(); err != nil {
 		return nil, false, err
 	}
-	if err := startEngine(ctx, place, orders{File: p.File, Params: params, Strict: strict, Jobs: jobs}); err != nil {
+	if err := startEngine(ctx, place, o); err != nil {
 		return nil, false, err
 	}
 	c, err = control.Dial(ctx, place)

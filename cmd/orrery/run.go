@@ -24,6 +24,7 @@ import (
 	"orrery/runtime/control/api"
 	"orrery/runtime/engine"
 	"orrery/runtime/fresh"
+	"orrery/runtime/history"
 	"orrery/runtime/logs"
 	"orrery/runtime/task"
 )
@@ -38,6 +39,7 @@ type runFlags struct {
 	verify     bool
 	dryRun     bool
 	output     string
+	explain    bool
 	engineFlags
 }
 
@@ -60,8 +62,17 @@ prefixed lines as they come; grouped, each task's lines together when it has
 ended (the default when CI is set; with GITHUB_ACTIONS as groups of the log);
 failed, only those of tasks that failed, at the end; or none. The last 20 lines
 of each failed task are shown again at the end. What a cached task had printed is
-shown again if it was named, or with -v.`,
+shown again if it was named, or with -v.
+
+--dry-run says in order what would become of each: "up to date", "restored from
+cache", "run", "skip" (what it creates exists), "depends" (on what a task makes that
+will run: if that is what it was, nothing is to be done), "not known" (before a service
+runs that it refers to), and of services "start" or "running". --explain adds why. With
+--dry-run --json it prints
+  [{"name", "kind", "action": "up-to-date", "restore", "run", "skip", "depends",
+    "unknown", "start" or "running", "why": [texts]}]`,
 		Example: `  orrery run test
+  orrery run test --dry-run --explain
   orrery run test -- -run TestOrders -v
   orrery run lint build -j 4 --keep-going`,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -80,7 +91,8 @@ shown again if it was named, or with -v.`,
 	fl.BoolVar(&f.keepGoing, "keep-going", false, "run what can still be run after a failure")
 	fl.BoolVar(&f.force, "force", false, "run what is cached, too")
 	fl.BoolVar(&f.verify, "verify", false, "run everything twice, and fail where the results differ")
-	fl.BoolVar(&f.dryRun, "dry-run", false, "only say what would run")
+	fl.BoolVar(&f.dryRun, "dry-run", false, "only say what would be done with each; runs and writes nothing")
+	fl.BoolVar(&f.explain, "explain", false, "say of each task that runs why it does; with --dry-run of each that would")
 	fl.StringVar(&f.output, "output", "", "what tasks print: `HOW` is prefixed, grouped, failed or none (default prefixed, under CI grouped)")
 	f.add(c)
 	c.MarkFlagsMutuallyExclusive("only", "with-dependents", "all")
@@ -122,6 +134,7 @@ func (a *app) run(ctx context.Context, names, extra []string, f runFlags) error 
 	if r, done, err := a.knownRun(ctx, bare, k, names, f); done || err != nil {
 		return err
 	} else if r != nil {
+		r.targets = names
 		return r.run(ctx)
 	}
 	began := fresh.Clock()
@@ -137,9 +150,6 @@ func (a *app) run(ctx context.Context, names, extra []string, f runFlags) error 
 	if err != nil {
 		return err
 	}
-	if f.dryRun {
-		return a.dryRun(p.Graph, need)
-	}
 	place, err := placeOf(p)
 	if err != nil {
 		return err
@@ -148,6 +158,10 @@ func (a *app) run(ctx context.Context, names, extra []string, f runFlags) error 
 	r.asked = byName(named, names)
 	if len(extra) > 0 {
 		r.asked = named
+	}
+	r.targets = names
+	if f.dryRun {
+		return a.dryRun(ctx, r)
 	}
 	if len(extra) == 0 {
 		if err := r.recall(k, began, fresh.Request{Key: requestKey(names, f.mode()), Named: named, Need: need}); err != nil {
@@ -191,30 +205,6 @@ func (a *app) runTargets(g *graph.Graph, names, extra []string, f runFlags) ([]s
 	return named, nil
 }
 
-func (a *app) dryRun(g *graph.Graph, need []string) error {
-	type step struct {
-		Name string `json:"name"`
-		Kind string `json:"kind"`
-	}
-	steps := []step{}
-	want := map[string]bool{}
-	for _, n := range need {
-		want[n] = true
-	}
-	for _, name := range g.Order() {
-		if want[name] {
-			steps = append(steps, step{name, string(g.Node(name).Kind)})
-		}
-	}
-	if a.json {
-		return a.printJSON(steps)
-	}
-	for _, s := range steps {
-		fmt.Printf("%-7s %s\n", s.Kind, s.Name)
-	}
-	return nil
-}
-
 // runner is one orrery run: an engine in this process for the tasks, and the
 // engine of the checkout for the services that they need.
 type runner struct {
@@ -238,6 +228,8 @@ type runner struct {
 	outputs    *outputs
 	engine     *engine.Engine
 	endCaching func()
+	targets    []string // as they were typed
+	record     *history.Recorder
 }
 
 // results are those of the tasks that have ended. Safe for concurrent use.
@@ -261,7 +253,15 @@ func (r *runner) single() bool { return len(r.need)+len(r.clean) == 1 }
 // holder is the name of our own hold on our own engine.
 const holder = "run"
 
+// run runs it and keeps the record of that.
 func (r *runner) run(ctx context.Context) error {
+	r.record = r.beginRecord()
+	err := r.carry(ctx)
+	r.endRecord(err)
+	return err
+}
+
+func (r *runner) carry(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	sigs := make(chan os.Signal, 4)
@@ -323,34 +323,36 @@ func (r *runner) interrupt(ctx context.Context, sigs <-chan os.Signal, cancel co
 	}
 }
 
-// services has the engine of the checkout bring up what the targets need of
-// services, with all that these need.
-func (r *runner) services(ctx context.Context) error {
+// split finds the services that the targets need, and all that these need: that
+// is for the engine of the checkout.
+func (r *runner) split() (services []string, mode graph.Selection, err error) {
 	g := r.project.Graph
-	var services []string
 	for _, name := range r.need {
 		if g.Node(name).Kind == graph.KindService {
 			services = append(services, name)
 		}
 	}
-	if len(services) == 0 {
-		return nil
-	}
-	mode := graph.SelectNeeds
-	if r.flags.only {
+	if mode = graph.SelectNeeds; r.flags.only {
 		mode = graph.SelectOnly
 	}
-	external, err := g.Need(services, mode)
-	if err != nil {
+	if len(services) > 0 {
+		r.external, err = g.Need(services, mode)
+	}
+	return services, mode, err
+}
+
+// services has the engine of the checkout bring up what is split off.
+func (r *runner) services(ctx context.Context) error {
+	services, mode, err := r.split()
+	if err != nil || len(services) == 0 {
 		return err
 	}
-	r.external = external
-	c, _, err := r.app.connectOrStart(ctx, r.project, r.place, r.flags.strictPorts(), r.flags.jobs)
+	c, _, err := r.app.connectOrStart(ctx, r.project, r.place, orders{Strict: r.flags.strictPorts(), Jobs: r.flags.jobs, Verb: "services", Targets: r.targets})
 	if err != nil {
 		return err
 	}
 	r.client.Store(c)
-	r.hold = api.Hold{Targets: services, Mode: string(mode), Client: runID(), Digest: g.Digest()}
+	r.hold = api.Hold{Targets: services, Mode: string(mode), Client: runID(), Digest: r.project.Graph.Digest()}
 	_, err = hold(ctx, c, r.hold)
 	return err
 }
@@ -407,14 +409,13 @@ func (r *runner) options(b *bind.Binding) engine.Options {
 		trimCache(caching)
 		endCaching(caching, hashes)
 	}
-	local := &engine.Local{External: r.external, Output: r.outputs.of, ExtraArgs: map[string][]string{}, Result: r.results.add, Asked: r.named}
-	local.Replay = func(node string) bool { return r.app.verbose || slices.Contains(r.asked, node) }
-	if len(r.extra) > 0 {
-		local.ExtraArgs[r.asked[0]] = r.extra
+	if r.flags.explain {
+		if caching == nil {
+			caching = &task.Caching{}
+		}
+		caching.Explain = r.explained
 	}
-	if r.alone() {
-		local.Foreground = r.asked[0]
-	}
+	local := r.local()
 	if r.client.Load() != nil {
 		local.BeforeTask = func(ctx context.Context) error {
 			var snapshot api.Bindings
@@ -429,8 +430,21 @@ func (r *runner) options(b *bind.Binding) engine.Options {
 		Graph: r.project.Graph, Bind: func(*graph.Graph) *bind.Binding { return b },
 		Spawner: &announced{told: map[string]bool{}, tell: r.started}, Clock: engine.SystemClock{}, Results: engine.Results{Caching: caching, Hashes: hashes, Values: filepath.Join(r.place.Dir, "values")},
 		Run: runID(), Local: local,
-		Scheduling: engine.Scheduling{Jobs: r.flags.jobs, KeepGoing: r.flags.keepGoing, MakeFlags: os.Getenv("MAKEFLAGS")},
+		Scheduling: engine.Scheduling{Jobs: r.flags.jobs, Expected: historyOf(r.place).Durations(), KeepGoing: r.flags.keepGoing, MakeFlags: os.Getenv("MAKEFLAGS")},
 	}
+}
+
+// local says which tasks run here, and how.
+func (r *runner) local() *engine.Local {
+	local := &engine.Local{External: r.external, Output: r.outputs.of, ExtraArgs: map[string][]string{}, Result: r.results.add, Asked: r.named}
+	local.Replay = func(node string) bool { return r.app.verbose || slices.Contains(r.asked, node) }
+	if len(r.extra) > 0 {
+		local.ExtraArgs[r.asked[0]] = r.extra
+	}
+	if r.alone() {
+		local.Foreground = r.asked[0]
+	}
+	return local
 }
 
 // follow runs the targets on our engine and reports.

@@ -61,6 +61,7 @@ func (r *runner) started(node string) {
 // event shows what happens on our engine. Thousands of tasks that are as they
 // should be are told by the summary, what could not start by the report.
 func (r *runner) event(ev api.Event) {
+	r.record.Event(ev)
 	if r.silent() || slices.Contains(r.external, ev.Node) {
 		return
 	}

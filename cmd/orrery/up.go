@@ -138,7 +138,7 @@ type upRun struct {
 
 // engine reaches the engine, or starts one, and says when it was there.
 func (u *upRun) engine(ctx context.Context) (*control.Client, error) {
-	c, started, err := u.app.connectOrStart(ctx, u.project, u.place, u.flags.strictPorts(), u.flags.jobs)
+	c, started, err := u.app.connectOrStart(ctx, u.project, u.place, orders{Strict: u.flags.strictPorts(), Jobs: u.flags.jobs, Verb: "up", Targets: u.targets})
 	if err == nil && !started {
 		u.app.say("joined the engine that runs already (pid %d)", c.PID())
 	}
