@@ -79,7 +79,7 @@ shown again if it was named, or with -v.`,
 	fl.BoolVar(&f.all, "all", false, "as --with-dependents; without targets: every task")
 	fl.BoolVar(&f.keepGoing, "keep-going", false, "run what can still be run after a failure")
 	fl.BoolVar(&f.force, "force", false, "run what is cached, too")
-	fl.BoolVar(&f.verify, "verify", false, "run everything twice, and fail where the results differ")
+	fl.BoolVar(&f.verify, "verify", false, "run everything twice, fail where the results differ, and say what is touched and not declared")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "only say what would run")
 	fl.StringVar(&f.output, "output", "", "what tasks print: `HOW` is prefixed, grouped, failed or none (default prefixed, under CI grouped)")
 	f.add(c)

@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"orrery/runtime/proc"
+	"orrery/runtime/sandbox"
 )
 
 // A spec arrives as it was sent, byte for byte.
@@ -36,6 +37,12 @@ func TestSpecOnTheWire(t *testing.T) {
 		}
 		for range rapid.IntRange(0, 2).Draw(t, "inherit") {
 			s.Inherit, s.InheritFD = append(s.Inherit, os.Stdin), 60
+		}
+		if rapid.Bool().Draw(t, "sandbox") {
+			s.Sandbox, s.Watch = &sandbox.Orders{Refuse: true, NoNetwork: rapid.Bool().Draw(t, "network"), Listen: true}, os.Stderr
+			for range rapid.IntRange(0, 3).Draw(t, "rules") {
+				s.Sandbox.Rules = append(s.Sandbox.Rules, sandbox.Rule{Path: text.Draw(t, "rule"), Can: sandbox.Read})
+			}
 		}
 		w, files := wireOf(s)
 		b, err := json.Marshal(w)
