@@ -38,6 +38,7 @@ type runFlags struct {
 	verify     bool
 	dryRun     bool
 	output     string
+	remote     remoteFlags
 	engineFlags
 }
 
@@ -60,7 +61,20 @@ prefixed lines as they come; grouped, each task's lines together when it has
 ended (the default when CI is set; with GITHUB_ACTIONS as groups of the log);
 failed, only those of tasks that failed, at the end; or none. The last 20 lines
 of each failed task are shown again at the end. What a cached task had printed is
-shown again if it was named, or with -v.`,
+shown again if it was named, or with -v.
+
+A result that is not in the user's cache is looked for in a remote one, if there
+is one:
+
+  ORRERY_REMOTE_CACHE          grpc://, grpcs://, http:// or https:// and the host
+  ORRERY_REMOTE_CACHE_MODE     read (default), or readwrite: results go there, too
+  ORRERY_REMOTE_CACHE_HEADERS  "Name: value", one a line, with every request
+  ORRERY_REMOTE_CACHE_CA       certificates that the server's is signed by (PEM)
+  ORRERY_REMOTE_CACHE_CERT, ORRERY_REMOTE_CACHE_KEY   our own certificate
+  ORRERY_REMOTE_CACHE_TIMEOUT  what it may cost a run at most (default 2s)
+
+One that is dead, slow or wrong never fails a task: it is said once, and left
+alone. The engine of orrery up takes the same variables.`,
 		Example: `  orrery run test
   orrery run test -- -run TestOrders -v
   orrery run lint build -j 4 --keep-going`,
@@ -82,8 +96,10 @@ shown again if it was named, or with -v.`,
 	fl.BoolVar(&f.verify, "verify", false, "run everything twice, fail where the results differ, and say what is touched and not declared")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "only say what would run")
 	fl.StringVar(&f.output, "output", "", "what tasks print: `HOW` is prefixed, grouped, failed or none (default prefixed, under CI grouped)")
+	f.remote.add(fl)
 	f.add(c)
 	c.MarkFlagsMutuallyExclusive("only", "with-dependents", "all")
+	c.MarkFlagsMutuallyExclusive("remote-cache", "no-remote-cache")
 	return c
 }
 
@@ -237,7 +253,7 @@ type runner struct {
 	screen     *screen
 	outputs    *outputs
 	engine     *engine.Engine
-	endCaching func()
+	endCaching func(context.Context)
 }
 
 // results are those of the tasks that have ended. Safe for concurrent use.
@@ -287,7 +303,7 @@ func (r *runner) run(ctx context.Context) error {
 	err = r.follow(ctx)
 	stop()
 	<-ended
-	r.endCaching()
+	r.endCaching(ctx)
 	if r.learned != nil {
 		if lerr := r.learned(r.results.all); lerr != nil {
 			r.app.say("%v", lerr)
@@ -399,13 +415,13 @@ func (r *runner) bindings(ctx context.Context) (*bind.Binding, error) {
 }
 
 func (r *runner) options(b *bind.Binding) engine.Options {
-	caching, hashes := r.app.openCaching(r.place)
+	caching, hashes := r.app.openCaching(r.place, r.flags.remote, 0)
 	if caching != nil {
 		caching.Force, caching.Verify = r.flags.force, r.flags.verify
 	}
-	r.endCaching = func() {
+	r.endCaching = func(ctx context.Context) {
 		trimCache(caching)
-		endCaching(caching, hashes)
+		endCaching(ctx, r.place, caching, hashes)
 	}
 	local := &engine.Local{External: r.external, Output: r.outputs.of, ExtraArgs: map[string][]string{}, Result: r.results.add, Asked: r.named}
 	local.Replay = func(node string) bool { return r.app.verbose || slices.Contains(r.asked, node) }

@@ -81,8 +81,9 @@ type explained struct {
 // lastRun is what a task last did in this checkout.
 type lastRun struct {
 	When   time.Time `json:"when"`
-	Cached bool      `json:"cached"`        // its result was restored
-	Why    []string  `json:"why,omitempty"` // what had changed since the success before
+	Cached bool      `json:"cached"`           // its result was restored
+	Remote bool      `json:"remote,omitempty"` // from the remote cache
+	Why    []string  `json:"why,omitempty"`    // what had changed since the success before
 	Note   string    `json:"note,omitempty"`
 	Key    []string  `json:"key"` // the lines of its key
 }
@@ -97,13 +98,16 @@ func lastOf(p *lang.Project, n *graph.Node) (*lastRun, error) {
 	if l.Key == "" {
 		return nil, nil
 	}
-	return &lastRun{l.When, l.Cached, l.Why, l.Note, l.Lines}, nil
+	return &lastRun{l.When, l.Cached, l.Remote, l.Why, l.Note, l.Lines}, nil
 }
 
 // show writes why the task ran, and, verbose, its key.
 func (l *lastRun) show(w io.Writer, verbose bool) {
 	did := "ran"
-	if l.Cached {
+	switch {
+	case l.Remote:
+		did = "was restored from the remote cache"
+	case l.Cached:
 		did = "was restored from the cache"
 	}
 	fmt.Fprintf(w, "last %s %s\n", did, l.When.Local().Format(time.DateTime))

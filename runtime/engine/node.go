@@ -51,6 +51,7 @@ type shown struct {
 	Restarts   int       `json:"restarts,omitempty"`
 	StatusText string    `json:"status_text,omitempty"`
 	Cached     bool      `json:"cached,omitempty"` // the result of the task was restored
+	Remote     bool      `json:"remote,omitempty"` // from the remote cache
 }
 
 // service is the live state of a service.

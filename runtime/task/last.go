@@ -29,6 +29,8 @@ type LastRun struct {
 	Cached bool
 	Why    []string
 	Note   string
+	// Remote says of a restored one that it came from others.
+	Remote bool
 	// When it was.
 	When time.Time
 	// Dirty says that a later run, or the restoring of a result, did not come to a good end: the outputs are not those of Key.
@@ -42,6 +44,7 @@ type wireLast struct {
 	Digest  string    `json:"digest"`
 	Made    [][]byte  `json:"made"`
 	Cached  bool      `json:"cached"`
+	Remote  bool      `json:"remote,omitempty"`
 	Why     []string  `json:"why"`
 	Note    string    `json:"note"`
 	When    time.Time `json:"when"`
@@ -70,7 +73,7 @@ func (c *Caching) Last(name string) LastRun {
 	if json.Unmarshal(head, &w) != nil || w.Version != 1 || w.Key != hashText(strings.Join(lines, "\n")+"\n") {
 		return l
 	}
-	l.Key, l.Lines, l.Digest, l.Cached, l.Why, l.Note, l.When = w.Key, lines, w.Digest, w.Cached, w.Why, w.Note, w.When
+	l.Key, l.Lines, l.Digest, l.Cached, l.Remote, l.Why, l.Note, l.When = w.Key, lines, w.Digest, w.Cached, w.Remote, w.Why, w.Note, w.When
 	for _, m := range w.Made {
 		l.Made = append(l.Made, string(m))
 	}
@@ -104,7 +107,7 @@ func (g *caching) save(made []cache.Entry, note string) {
 	if g.Dir == "" {
 		return
 	}
-	w := wireLast{1, g.known.key, g.r.Digest, nil, g.r.Cached, nil, note, time.Now().UTC()}
+	w := wireLast{1, g.known.key, g.r.Digest, nil, g.r.Cached, g.pulled, nil, note, time.Now().UTC()}
 	for _, e := range made {
 		w.Made = append(w.Made, []byte(e.Path))
 	}

@@ -134,6 +134,7 @@ func (g *filling) fill(ctx context.Context) {
 		g.execute(ctx, false)
 		return
 	}
+	g.local = true // the data of a service
 	if g.known, err = g.in.compute(g.keyJob, g.Caching); err != nil {
 		g.note("not cached: %v", err)
 		g.execute(ctx, false)
