@@ -462,7 +462,7 @@ func (r *runner) follow(ctx context.Context) error {
 	quiet := r.single() && !r.app.verbose
 	r.app.replay(ctx, r.place, r.logs, false)
 	stop, err := e.Events(0, func(ev api.Event) {
-		if !quiet && !r.isExternal(ev.Node) {
+		if (!quiet || isNote(ev)) && !r.isExternal(ev.Node) {
 			r.screen.event(ev)
 		}
 	})

@@ -102,6 +102,10 @@ func (s *screen) event(ev api.Event) {
 		return
 	}
 	took := s.took(ev)
+	if isNote(ev) {
+		s.own("!", yellow, ev.Node, ev.Text)
+		return
+	}
 	switch ev.State {
 	case "ready":
 		if ev.From == "reloading" {
@@ -140,6 +144,12 @@ func (s *screen) event(ev api.Event) {
 			s.own("·", dim, ev.Node, join("stopped", ev.Text))
 		}
 	}
+}
+
+// isNote reports whether an event is no change, but something to know of a task that has ended: of its result in the cache.
+func isNote(ev api.Event) bool {
+	ended := ev.State == "succeeded" || ev.State == "skipped" || ev.State == "failed" || ev.State == "cancelled"
+	return ended && ev.From == ev.State && ev.Text != ""
 }
 
 // took is " in 1.2 s" at the end of what a node was at, from its events; it is
