@@ -390,7 +390,7 @@ func (r *runner) options(b *bind.Binding) engine.Options {
 	if len(r.extra) > 0 {
 		local.ExtraArgs[r.asked[0]] = r.extra
 	}
-	if len(r.need)+len(r.clean)-len(r.external) == 1 && len(r.asked) == 1 {
+	if len(r.need)+len(r.clean)-len(r.external) == 1 && len(r.asked) == 1 && !r.app.json {
 		local.Foreground = r.asked[0]
 	}
 	if r.client.Load() != nil {

@@ -55,7 +55,11 @@ func (s *screen) line(l logs.Line) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fmt.Fprintf(os.Stdout, "%s | %s\n", s.name(l.Node), text)
+	to := os.Stdout
+	if s.app.json {
+		to = os.Stderr // the JSON alone is on stdout
+	}
+	fmt.Fprintf(to, "%s | %s\n", s.name(l.Node), text)
 }
 
 // own shows one of our lines about a node.
@@ -103,7 +107,7 @@ func (s *screen) event(ev api.Event) {
 	}
 	took := s.took(ev)
 	if isNote(ev) {
-		s.own("!", yellow, ev.Node, ev.Text)
+		s.own("·", yellow, ev.Node, ev.Text)
 		return
 	}
 	switch ev.State {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -184,5 +185,19 @@ func scriptCondition(cond string) (bool, error) {
 		memory, tasks, cpu := proc.LimitMeans()
 		return strings.HasPrefix(memory, "cgroup") && strings.HasPrefix(tasks, "cgroup") && cpu != "", nil
 	}
+	if cond == "npm" {
+		return npmWorks(), nil
+	}
 	return false, fmt.Errorf("unknown condition %q", cond)
 }
+
+// npmWorks reports whether npm is there and reaches its registry; where every
+// tool is required, the script that asks may fail.
+var npmWorks = sync.OnceValue(func() bool {
+	if os.Getenv("ORRERY_REQUIRE_TOOLS") != "" {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return exec.CommandContext(ctx, "npm", "view", "esbuild", "version").Run() == nil
+})
