@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"html"
 	"log"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"monorepo/internal/messages"
+	"monorepo/internal/serve"
 )
 
 const page = `<!doctype html>
@@ -37,38 +37,16 @@ func main() {
 	http.HandleFunc("POST /count", count)
 	http.Handle("GET /web/", http.StripPrefix("/web/", http.FileServer(http.Dir(os.Getenv("BUNDLE")))))
 	http.Handle("GET /docs/", http.StripPrefix("/docs/", http.FileServer(http.Dir(os.Getenv("PAGES")))))
-	l, err := listen()
+	l, err := serve.Listen("127.0.0.1:8080")
 	if err != nil {
 		log.Fatal(err)
 	}
-
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	server := &http.Server{}
-	drained := make(chan error, 1)
-	go func() {
-		<-ctx.Done()
-		stop, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		drained <- server.Shutdown(stop)
-	}()
 	log.Printf("serving on http://%s/", l.Addr())
-	if err := server.Serve(l); err != http.ErrServerClosed {
+	if err := serve.Run(ctx, l, 5*time.Second); err != nil {
 		log.Fatal(err)
 	}
-	if err := <-drained; err != nil {
-		log.Fatal(err)
-	}
-}
-
-// listen takes the first socket that was passed (LISTEN_FDS), or opens one.
-func listen() (net.Listener, error) {
-	if os.Getenv("LISTEN_FDS") == "" {
-		return net.Listen("tcp", "127.0.0.1:8080")
-	}
-	f := os.NewFile(3, "http")
-	defer f.Close()
-	return net.FileListener(f)
 }
 
 // count passes the body to the C program, and its answer back.
