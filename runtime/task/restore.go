@@ -22,9 +22,9 @@ const temporary = ".orrery-tmp-"
 // plan is what must change so that the outputs are what a record says. It is found out before anything is touched.
 type plan struct {
 	outs   *outputs
-	remove []string      // relative, sorted; folders with all that is in them
-	need   []cache.Entry // missing or different, in order
-	dirs   []cache.Entry // all folders of the record
+	remove []string        // relative, sorted; folders with all that is in them
+	need   []cache.Entry   // missing or different, in order
+	dirs   []cache.Entry   // all folders of the record
 	found  map[string]bool // of need: something else was there
 }
 
