@@ -14,7 +14,6 @@ import (
 // made is an output as a graph holds it: a clean path, or one pattern with what it leaves out. Both are relative to the project.
 type made struct {
 	node    *graph.Node
-	name    string
 	path    string
 	glob    bool
 	exclude []string
@@ -28,7 +27,7 @@ func (r *run) outputs(g *graph.Graph) {
 			continue
 		}
 		for _, o := range n.Task.Outputs {
-			for _, m := range madeBy(n, o.Key, o.Value) {
+			for _, m := range madeBy(n, o.Value) {
 				if other := seen.add(m); other != nil {
 					r.overlaps(m, *other)
 				}
@@ -89,17 +88,17 @@ func (a *allMade) add(m made) *made {
 }
 
 // madeBy are the path, or the patterns, of an output.
-func madeBy(n *graph.Node, name string, in graph.Input) []made {
+func madeBy(n *graph.Node, in graph.Input) []made {
 	if in.Pattern == nil {
 		p, ok := in.Path.Plain()
 		if !ok {
 			return nil
 		}
-		return []made{{node: n, name: name, path: path.Clean(p)}}
+		return []made{{node: n, path: path.Clean(p)}}
 	}
 	var all []made
 	for _, p := range in.Pattern.Include {
-		all = append(all, made{n, name, path.Clean(p), true, in.Pattern.Exclude})
+		all = append(all, made{n, path.Clean(p), true, in.Pattern.Exclude})
 	}
 	return all
 }
