@@ -181,7 +181,7 @@ func (g *filling) hit(ctx context.Context) bool {
 	if err := g.job.remember(rec.Values); err != nil {
 		g.note("%v", err)
 	}
-	g.save(nil, "")
+	g.save(nil, "", nil)
 	return true
 }
 
@@ -269,7 +269,7 @@ func (g *filling) execute(ctx context.Context, keep bool) {
 	if j.Marker != "" {
 		j.Marker += "/" + rand.Text()[:8] // of this run alone
 	}
-	g.dirty(j.Marker)
+	g.dirty(j.Marker, "")
 	if keep {
 		j.Stdout, j.Stderr = rec.tee(g.job.Stdout, g.job.Stderr)
 	}
@@ -282,6 +282,7 @@ func (g *filling) execute(ctx context.Context, keep bool) {
 	}
 	g.r.attempts(ctx, &j, g.outs)
 	if g.r.State != Succeeded {
+		g.dirty(j.Marker, g.r.Reason)
 		g.t.Target.Drop()
 		return
 	}
@@ -299,7 +300,7 @@ func (g *filling) execute(ctx context.Context, keep bool) {
 		return
 	}
 	if g.known != nil {
-		g.save(nil, why)
+		g.save(nil, why, nil)
 	}
 }
 
