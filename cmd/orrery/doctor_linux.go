@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -43,7 +44,28 @@ func (d *diagnosis) machine() {
 	} else {
 		d.add("landlock", checkNote, "", "this kernel has none: tasks cannot be kept from undeclared files")
 	}
+	d.namespaces()
 	d.numbers()
+}
+
+// namespaces tries what pid_namespace of a service needs.
+func (d *diagnosis) namespaces() {
+	p, err := proc.Start(&proc.Spec{Name: "doctor", Argv: []string{"/proc/self/exe", "--version"}, Env: os.Environ(), PidNamespace: true})
+	if err != nil {
+		var start *proc.StartError
+		if errors.As(err, &start) {
+			err = start.Err
+		}
+		d.add("namespaces", checkNote, "", "a service cannot have a pid_namespace: %v", err)
+		return
+	}
+	p.Wait()
+	p.Close()
+	how := "root makes them"
+	if os.Geteuid() != 0 {
+		how = "by user namespaces"
+	}
+	d.add("namespaces", checkOK, "", "a service can have a pid_namespace: %s", how)
 }
 
 // numbers looks at limits that are plain numbers.

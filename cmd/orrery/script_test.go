@@ -175,7 +175,7 @@ func alive(pid int) bool {
 	return ok && p.state != "Z" && p.state != "X"
 }
 
-// scriptCondition answers [root] and [cgroup]: limits are kept by cgroups here.
+// scriptCondition answers [root], [cgroup]: limits are kept by cgroups here, and [pidns]: a pid namespace can be made.
 func scriptCondition(cond string) (bool, error) {
 	if cond == "root" {
 		return os.Geteuid() == 0, nil
@@ -183,6 +183,14 @@ func scriptCondition(cond string) (bool, error) {
 	if cond == "cgroup" {
 		memory, tasks, cpu := proc.LimitMeans()
 		return strings.HasPrefix(memory, "cgroup") && strings.HasPrefix(tasks, "cgroup") && cpu != "", nil
+	}
+	if cond == "pidns" {
+		p, err := proc.Start(&proc.Spec{Name: "pidns", Argv: []string{"/bin/true"}, PidNamespace: true})
+		if err == nil {
+			p.Wait()
+			p.Close()
+		}
+		return err == nil, nil
 	}
 	return false, fmt.Errorf("unknown condition %q", cond)
 }

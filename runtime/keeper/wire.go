@@ -102,6 +102,7 @@ type specWire struct {
 	Marker     []byte        `json:"marker,omitempty"`
 	Foreground bool          `json:"foreground,omitempty"`
 	Cgroup     []byte        `json:"cgroup,omitempty"`
+	PidNS      bool          `json:"pid_namespace,omitempty"`
 }
 
 type listenWire struct {
@@ -126,6 +127,7 @@ func wireOf(s *proc.Spec) (*specWire, []*os.File) {
 		Name: []byte(s.Name), Argv0: []byte(s.Argv0), Dir: []byte(s.Dir), Notify: []byte(s.Notify), Marker: []byte(s.Marker),
 		Cgroup: []byte(s.Cgroup), User: s.User, Group: s.Group, Argv: bytesOf(s.Argv), Env: bytesOf(s.Env), Watchdog: s.Watchdog,
 		Limits: s.Limits, TTY: s.TTY, Foreground: s.Foreground, Ready: s.ReadyFile != nil, ReadyFD: s.ReadyFD,
+		PidNS: s.PidNamespace,
 	}
 	var files []*os.File
 	for i, f := range []*os.File{s.Stdin, s.Stdout, s.Stderr} {
@@ -158,6 +160,7 @@ func (w *specWire) spec(files []*os.File) *proc.Spec {
 		Name: string(w.Name), Argv0: string(w.Argv0), Dir: string(w.Dir), Notify: string(w.Notify), Marker: string(w.Marker),
 		Cgroup: string(w.Cgroup), User: w.User, Group: w.Group, Argv: stringsOf(w.Argv), Env: stringsOf(w.Env), Watchdog: w.Watchdog,
 		Limits: w.Limits, TTY: w.TTY, Foreground: w.Foreground, ReadyFD: w.ReadyFD,
+		PidNamespace: w.PidNS,
 	}
 	s.Stdin, s.Stdout, s.Stderr = take(w.Std[0]), take(w.Std[1]), take(w.Std[2])
 	for _, l := range w.Listen {
