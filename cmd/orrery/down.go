@@ -132,7 +132,7 @@ func act(a *app, name, short, long, example string) *cobra.Command {
 				return now.Call(c.Context(), name, api.Act{Names: args, Only: only}, &st)
 			})
 			if err != nil {
-				return err
+				return ending(err, place)
 			}
 			if a.json {
 				return a.printJSON(st)
@@ -204,7 +204,7 @@ func (a *app) replaceEngine(ctx context.Context) error {
 		return err
 	}
 	<-c.Done()
-	next, err := redial(ctx, place)
+	next, err := follow(ctx, place)
 	if err != nil {
 		return err
 	}
