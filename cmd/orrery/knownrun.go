@@ -26,7 +26,8 @@ func (a *app) knownRun(ctx context.Context, place control.Place, k *known, names
 	}
 	stale := k.book.Stale(need)
 	r = &runner{app: a, place: place, flags: f}
-	r.asked = byName(k.names(named), names)
+	r.named = k.names(named)
+	r.asked = byName(r.named, names)
 	if len(stale) == 0 {
 		a.warn(k.facts.Warnings)
 		return nil, true, a.nothingToDo(ctx, place, k.names(need), k.logs(r.asked))
@@ -140,14 +141,14 @@ func (a *app) replay(ctx context.Context, place control.Place, logs []keptLog, r
 	for _, l := range logs {
 		names = append(names, l.node)
 	}
-	r := &runner{screen: newScreen(a, names)}
+	shown := newOutputs(newScreen(a, names))
 	for _, l := range logs {
-		out, errOut, done := r.output(l.node)
-		if raw {
+		out, errOut, done := shown.of(l.node)
+		if raw && a.output == "" && !a.json {
 			out, errOut = os.Stdout, os.Stderr
 		}
 		err := task.Replay(ctx, c.Store, l.log, out, errOut)
-		done()
+		done(task.Succeeded)
 		if err != nil {
 			a.say("cannot show again what %s printed: %v", l.node, err)
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -38,6 +37,7 @@ type runFlags struct {
 	force      bool
 	verify     bool
 	dryRun     bool
+	output     string
 	engineFlags
 }
 
@@ -48,7 +48,19 @@ func runCommand(a *app) *cobra.Command {
 		Short: "Run tasks with what they need",
 		Long: `Runs tasks with what they need, in this process. Services that they need are
 used as they are when they run already; those that this command started are
-stopped after. ARGS are added to the command of the one task named.`,
+stopped after. ARGS are added to the command of the one task named.
+
+Of the tasks that wait for one of the -j jobs, the one that holds up most starts
+first. The tasks share these jobs with the makes that they run (also ninja, cargo
+and gcc -flto=jobserver), through MAKEFLAGS; run from a recipe of make that begins
+with "+", orrery shares the jobs of that make.
+
+One task alone has the terminal. What several print is shown as --output says:
+prefixed lines as they come; grouped, each task's lines together when it has
+ended (the default when CI is set; with GITHUB_ACTIONS as groups of the log);
+failed, only those of tasks that failed, at the end; or none. The last 20 lines
+of each failed task are shown again at the end. What a cached task had printed is
+shown again if it was named, or with -v.`,
 		Example: `  orrery run test
   orrery run test -- -run TestOrders -v
   orrery run lint build -j 4 --keep-going`,
@@ -67,8 +79,9 @@ stopped after. ARGS are added to the command of the one task named.`,
 	fl.BoolVar(&f.all, "all", false, "as --with-dependents; without targets: every task")
 	fl.BoolVar(&f.keepGoing, "keep-going", false, "run what can still be run after a failure")
 	fl.BoolVar(&f.force, "force", false, "run what is cached, too")
-	fl.BoolVar(&f.verify, "verify", false, "run everything twice, and fail where the results differ")
+	fl.BoolVar(&f.verify, "verify", false, "run everything twice, fail where the results differ, and say what is touched and not declared")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "only say what would run")
+	fl.StringVar(&f.output, "output", "", "what tasks print: `HOW` is prefixed, grouped, failed or none (default prefixed, under CI grouped)")
 	f.add(c)
 	c.MarkFlagsMutuallyExclusive("only", "with-dependents", "all")
 	return c
@@ -87,6 +100,12 @@ func (f *runFlags) mode() graph.Selection {
 }
 
 func (a *app) run(ctx context.Context, names, extra []string, f runFlags) error {
+	switch f.output {
+	case "", asPrefixed, asGrouped, asFailed, asNone:
+		a.output = f.output
+	default:
+		return usageError{fmt.Errorf("--output: got %q, want prefixed, grouped, failed or none", f.output)}
+	}
 	bare, err := a.barePlace()
 	if err != nil {
 		return err
@@ -125,7 +144,7 @@ func (a *app) run(ctx context.Context, names, extra []string, f runFlags) error 
 	if err != nil {
 		return err
 	}
-	r := &runner{app: a, project: p, place: place, flags: f, need: need, extra: extra}
+	r := &runner{app: a, project: p, place: place, flags: f, named: named, need: need, extra: extra}
 	r.asked = byName(named, names)
 	if len(extra) > 0 {
 		r.asked = named
@@ -204,6 +223,7 @@ type runner struct {
 	place      control.Place
 	flags      runFlags
 	asked      []string                           // tasks that were named, not those that a default or --all stands for
+	named      []string                           // what the run is for, also by a default or --all
 	need       []string                           // what is to be looked at
 	clean      []string                           // tasks that are needed, too, and known to be as they should
 	values     map[string]map[string]string       // of tasks that are clean
@@ -215,6 +235,7 @@ type runner struct {
 	hold       api.Hold
 	external   []string // what the checkout's engine runs for us
 	screen     *screen
+	outputs    *outputs
 	engine     *engine.Engine
 	endCaching func()
 }
@@ -247,6 +268,7 @@ func (r *runner) run(ctx context.Context) error {
 	signal.Notify(sigs, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(sigs)
 	r.screen = newScreen(r.app, r.need)
+	r.outputs = newOutputs(r.screen)
 	if err := r.services(ctx); err != nil {
 		return err
 	}
@@ -323,32 +345,44 @@ func (r *runner) services(ctx context.Context) error {
 		return err
 	}
 	r.external = external
-	c, _, err := r.app.connectOrStart(ctx, r.project, r.place, r.flags.strictPorts(), r.flags.jobs)
-	if err != nil {
-		return err
-	}
-	r.client.Store(c)
 	r.hold = api.Hold{Targets: services, Mode: string(mode), Client: runID(), Digest: g.Digest()}
-	_, err = hold(ctx, c, r.hold)
+	c, _, err := r.app.engage(ctx, starting{r.project, r.place, r.flags.engineFlags}, func(c *control.Client) error {
+		_, err := hold(ctx, c, r.hold)
+		return err
+	})
+	if err == nil {
+		r.client.Store(c)
+	}
 	return err
 }
 
-// stay mirrors the engine, and follows the one that replaces a killed one.
+// stay mirrors the engine, and follows the one that replaces a killed one. When
+// it has ended for good, as by a down, so have the services: nobody may go on
+// waiting for them.
 func (r *runner) stay(ctx context.Context) {
 	for {
-		c := r.client.Load()
-		go r.mirror(ctx, c)
+		c, mirrored := r.client.Load(), make(chan struct{})
+		go func() {
+			defer close(mirrored)
+			r.mirror(ctx, c)
+		}()
 		select {
 		case <-ctx.Done():
 			return
 		case <-c.Done():
 		}
-		next, err := redial(ctx, r.place)
-		if err != nil {
-			return // its tasks say that the services are gone
+		<-mirrored
+		next, err := follow(ctx, r.place)
+		if err == nil {
+			_, err = hold(ctx, next, r.hold)
 		}
-		if _, err := hold(ctx, next, r.hold); err != nil {
-			r.app.say("cannot hold the services again: %v", err)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			for _, name := range r.external {
+				r.engine.Mirror(name, engine.Cond{State: "failed", Reason: "was taken down, with the engine that ran it"})
+			}
 			return
 		}
 		r.client.Store(next)
@@ -385,12 +419,12 @@ func (r *runner) options(b *bind.Binding) engine.Options {
 		trimCache(caching)
 		endCaching(caching, hashes)
 	}
-	local := &engine.Local{External: r.external, Output: r.output, ExtraArgs: map[string][]string{}, Result: r.results.add}
+	local := &engine.Local{External: r.external, Output: r.outputs.of, ExtraArgs: map[string][]string{}, Result: r.results.add, Asked: r.named}
 	local.Replay = func(node string) bool { return r.app.verbose || slices.Contains(r.asked, node) }
 	if len(r.extra) > 0 {
 		local.ExtraArgs[r.asked[0]] = r.extra
 	}
-	if len(r.need)+len(r.clean)-len(r.external) == 1 && len(r.asked) == 1 && !r.app.json {
+	if r.alone() {
 		local.Foreground = r.asked[0]
 	}
 	if r.client.Load() != nil {
@@ -405,67 +439,17 @@ func (r *runner) options(b *bind.Binding) engine.Options {
 	}
 	return engine.Options{
 		Graph: r.project.Graph, Bind: func(*graph.Graph) *bind.Binding { return b },
-		Spawner: direct{}, Clock: engine.SystemClock{}, Results: engine.Results{Caching: caching, Hashes: hashes, Values: filepath.Join(r.place.Dir, "values")},
-		Run: runID(), Jobs: r.flags.jobs, KeepGoing: r.flags.keepGoing, Local: local,
+		Spawner: &announced{told: map[string]bool{}, tell: r.started}, Clock: engine.SystemClock{}, Results: engine.Results{Caching: caching, Hashes: hashes, Values: filepath.Join(r.place.Dir, "values")},
+		Run: runID(), Local: local,
+		Scheduling: engine.Scheduling{Jobs: r.flags.jobs, KeepGoing: r.flags.keepGoing, MakeFlags: os.Getenv("MAKEFLAGS")},
 	}
-}
-
-// output gives a task its prefixed lines on our standard output.
-func (r *runner) output(node string) (out, errOut io.Writer, done func()) {
-	show := func(text []byte) { r.screen.line(logs.Line{Node: node, Text: text}) }
-	o, e := &lines{show: show}, &lines{show: show}
-	return o, e, func() {
-		o.flush()
-		e.flush()
-	}
-}
-
-// lines cuts a stream into lines. Not safe for concurrent use.
-type lines struct {
-	show func([]byte)
-	rest []byte
-}
-
-// Write shows the lines that are complete.
-func (l *lines) Write(b []byte) (int, error) {
-	n := len(b)
-	for {
-		i := indexByte(b, '\n')
-		if i < 0 {
-			l.rest = append(l.rest, b...)
-			return n, nil
-		}
-		l.show(append(l.rest, b[:i]...))
-		l.rest, b = nil, b[i+1:]
-	}
-}
-
-func (l *lines) flush() {
-	if len(l.rest) > 0 {
-		l.show(l.rest)
-		l.rest = nil
-	}
-}
-
-func indexByte(b []byte, c byte) int {
-	for i := range b {
-		if b[i] == c {
-			return i
-		}
-	}
-	return -1
 }
 
 // follow runs the targets on our engine and reports.
 func (r *runner) follow(ctx context.Context) error {
 	e := r.engine
-	quiet := r.single() && !r.app.verbose
 	r.app.replay(ctx, r.place, r.logs, false)
-	stop, err := e.Events(0, func(ev api.Event) {
-		if (!quiet || isNote(ev)) && !r.isExternal(ev.Node) {
-			r.screen.event(ev)
-		}
-	})
+	stop, err := e.Events(0, r.event)
 	if err != nil {
 		return err
 	}
@@ -490,22 +474,14 @@ func (r *runner) follow(ctx context.Context) error {
 		return err
 	case len(failed) > 0:
 		return r.failure(st)
-	case !quiet:
-		r.screen.summary(st)
+	case !r.silent():
+		r.summary(st)
+		r.outputs.finish() // of failures that were tolerated
 	}
 	if r.app.json {
 		return errors.Join(rerr, r.app.printJSON(st))
 	}
 	return rerr
-}
-
-func (r *runner) isExternal(name string) bool {
-	for _, x := range r.external {
-		if x == name {
-			return true
-		}
-	}
-	return false
 }
 
 // mirror tells our engine what the checkout's engine does for us, from its
@@ -528,33 +504,6 @@ func (r *runner) mirror(ctx context.Context, c *control.Client) {
 		}
 		return r.engine.Mirror(ev.Node, engine.Cond{State: ev.State, Reason: ev.Text})
 	})
-}
-
-// failure reports what failed, and passes on the code of the one task that was
-// asked for.
-func (r *runner) failure(st api.Status) error {
-	var store *logs.Store
-	if r.client.Load() != nil {
-		store, _ = logs.Open(r.place.Logs)
-	}
-	if r.app.json {
-		r.app.printJSON(st)
-	}
-	if !r.single() || r.client.Load() != nil {
-		r.screen.failures(st, store)
-	}
-	for _, n := range st.Nodes {
-		if len(r.asked) != 1 || n.Name != r.asked[0] || n.State != "failed" {
-			continue
-		}
-		if r.single() {
-			fmt.Fprintf(os.Stderr, "%s %s failed: %s\n", r.app.paint(red, "✗"), n.Name, n.Reason)
-		}
-		if n.Exit != nil && n.Exit.Signal == "" && n.Exit.Code != 0 {
-			return exitError{n.Exit.Code}
-		}
-	}
-	return exitError{exitFailed}
 }
 
 // letGo releases the services and waits until those that nobody else holds

@@ -195,7 +195,13 @@ func after(deps ...graph.Dep) func(*graph.Service) {
 
 func newRig(t *testing.T, nodes ...*graph.Node) *rig {
 	t.Helper()
-	g, problems := graph.New(graph.Decl{Nodes: nodes})
+	return newRigWith(t, func(*Options) {}, graph.Decl{Nodes: nodes})
+}
+
+// newRigWith is for other options and declarations.
+func newRigWith(t *testing.T, change func(*Options), d graph.Decl) *rig {
+	t.Helper()
+	g, problems := graph.New(d)
 	for _, p := range problems {
 		t.Fatalf("%s: %s", p.Node, p.Message)
 	}
@@ -206,14 +212,16 @@ func newRig(t *testing.T, nodes ...*graph.Node) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.e = New(Options{
+	o := Options{
 		Graph: g, Table: table,
 		Bind: func(g *graph.Graph) *bind.Binding {
 			return bind.New(table, g, bind.Options{Environ: []string{"PATH=/usr/bin:/bin"}})
 		},
-		Spawner: r.spawn, Clock: r.clock, RunDir: dir + "/n", Run: "test", Jobs: 2,
+		Spawner: r.spawn, Clock: r.clock, RunDir: dir + "/n", Run: "test", Scheduling: Scheduling{Jobs: 2},
 		Local: &Local{Output: discard},
-	})
+	}
+	change(&o)
+	r.e = New(o)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

@@ -55,7 +55,7 @@ func (e *Engine) hold(holder string, w want, names []string) error {
 		e.holds[holder] = h
 	}
 	h.wants = append(h.wants, w)
-	e.failed = false
+	e.failed, e.ranked = false, false
 	for _, name := range names {
 		n := e.byName[name]
 		if !h.nodes[name] {
@@ -221,6 +221,7 @@ func (e *Engine) Mirror(name string, c Cond) error {
 		if n.show.State != c.State {
 			from := n.show.State
 			n.show.State = c.State
+			e.disappoint(n)
 			e.publish(n, from, c.Reason)
 		}
 		e.set(n, on, ^on)

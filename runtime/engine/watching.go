@@ -132,10 +132,10 @@ func (e *Engine) considerWatch(n *node) {
 	if want {
 		key = fmt.Sprint(len(declared), e.digest)
 	}
-	if key == n.watched {
+	if key == n.watched.key {
 		return
 	}
-	for i := range max(n.watches, len(declared)) {
+	for i := range max(n.watched.count, len(declared)) {
 		id := fmt.Sprintf("%s%s %d", watchNode, n.name(), i)
 		if !want || i >= len(declared) {
 			e.watcher.Remove(id)
@@ -143,7 +143,7 @@ func (e *Engine) considerWatch(n *node) {
 		}
 		e.subscribe(e.watchSpec(n, id, declared[i]), nil)
 	}
-	n.watched, n.watches = key, len(declared)
+	n.watched = watched{key, len(declared)}
 }
 
 // watchSpec is a declared watch in the watcher's words.
