@@ -361,32 +361,44 @@ func (r *runner) services(ctx context.Context) error {
 		return err
 	}
 	r.external = external
-	c, _, err := r.app.connectOrStart(ctx, r.project, r.place, r.flags.strictPorts(), r.flags.jobs)
-	if err != nil {
-		return err
-	}
-	r.client.Store(c)
 	r.hold = api.Hold{Targets: services, Mode: string(mode), Client: runID(), Digest: g.Digest()}
-	_, err = hold(ctx, c, r.hold)
+	c, _, err := r.app.engage(ctx, starting{r.project, r.place, r.flags.engineFlags}, func(c *control.Client) error {
+		_, err := hold(ctx, c, r.hold)
+		return err
+	})
+	if err == nil {
+		r.client.Store(c)
+	}
 	return err
 }
 
-// stay mirrors the engine, and follows the one that replaces a killed one.
+// stay mirrors the engine, and follows the one that replaces a killed one. When
+// it has ended for good, as by a down, so have the services: nobody may go on
+// waiting for them.
 func (r *runner) stay(ctx context.Context) {
 	for {
-		c := r.client.Load()
-		go r.mirror(ctx, c)
+		c, mirrored := r.client.Load(), make(chan struct{})
+		go func() {
+			defer close(mirrored)
+			r.mirror(ctx, c)
+		}()
 		select {
 		case <-ctx.Done():
 			return
 		case <-c.Done():
 		}
-		next, err := redial(ctx, r.place)
-		if err != nil {
-			return // its tasks say that the services are gone
+		<-mirrored
+		next, err := follow(ctx, r.place)
+		if err == nil {
+			_, err = hold(ctx, next, r.hold)
 		}
-		if _, err := hold(ctx, next, r.hold); err != nil {
-			r.app.say("cannot hold the services again: %v", err)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			for _, name := range r.external {
+				r.engine.Mirror(name, engine.Cond{State: "failed", Reason: "was taken down, with the engine that ran it"})
+			}
 			return
 		}
 		r.client.Store(next)

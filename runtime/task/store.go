@@ -261,7 +261,7 @@ func (g *caching) restore(ctx context.Context, rec *cache.Record) error {
 		return err
 	}
 	if !p.empty() {
-		g.dirty("")
+		g.dirty("", "")
 		if err := p.apply(ctx, g.Store); err != nil {
 			return err
 		}
@@ -283,7 +283,7 @@ func (g *caching) restore(ctx context.Context, rec *cache.Record) error {
 		g.learn()
 	}
 	if g.last.Key != g.known.key || g.last.Dirty || !p.empty() {
-		g.save(rec.Outputs, "")
+		g.save(rec.Outputs, "", p.repairs())
 	}
 	return nil
 }
@@ -296,7 +296,7 @@ func (g *caching) execute(ctx context.Context) {
 	if j.Marker != "" {
 		j.Marker += "/" + rand.Text()[:8] // of this run alone
 	}
-	g.dirty(j.Marker)
+	g.dirty(j.Marker, "")
 	j.Stdout, j.Stderr = rec.tee(g.job.Stdout, g.job.Stderr)
 	j.begin = rec.reset
 	g.r.attempts(ctx, &j, g.outs)
@@ -304,6 +304,7 @@ func (g *caching) execute(ctx context.Context) {
 		g.twice(ctx)
 	}
 	if g.r.State != Succeeded {
+		g.dirty(j.Marker, g.r.Reason)
 		return
 	}
 	why := g.changed()
@@ -315,6 +316,7 @@ func (g *caching) execute(ctx context.Context) {
 	entries, err := g.outs.entries(content)
 	if err != nil {
 		g.r.fail(fmt.Errorf("cannot read the outputs: %w", err))
+		g.dirty(j.Marker, g.r.Reason)
 		return
 	}
 	if len(g.job.Outputs)+len(g.job.Values) > 0 {
@@ -329,7 +331,7 @@ func (g *caching) execute(ctx context.Context) {
 	if keep {
 		why = g.put(ctx, entries, before, rec)
 	}
-	g.save(entries, why)
+	g.save(entries, why, nil)
 }
 
 // changed says which input is not what it was when the key was made; empty if none is.
