@@ -14,13 +14,16 @@
 //	runtime/keeper    the small process that owns what outlives an engine
 //	runtime/machine   the one pure decision
 //	runtime/proc      processes: spawn, signal, kill a whole tree
+//	runtime/sandbox   what a program may touch: rules of the kernel, and a witness
 //	runtime/bind      ports, sockets, references
 //	runtime/notify    the sd_notify receiver
 //	runtime/probe     readiness and liveness probes
 //	runtime/task      tasks: run, skip, fail
 //	runtime/fresh     how files looked when results were right: the run without changes
 //	runtime/archive   a folder as two texts, and back: the templates of state directories
+//	runtime/task/storetest  what every store of results must do
 //	runtime/cache     key -> record -> blobs: the results of tasks
+//	runtime/remote    a cache that others share, behind the one on disk
 //	runtime/logs      byte-exact capture, index, follow, search
 //	runtime/watch     paths and patterns -> debounced sets of changes
 //	runtime/history   what each run did: records, traces, durations

@@ -286,7 +286,7 @@ def group(name: str, members: list[Node]) -> None:
         name: Name of the group.
         members: The nodes.
     """
-def service(name: str, *, cwd: Path | None = ..., env: dict[str, Text | None] = ..., user: str | None = ..., after: list[Node | Cond] = ..., before: list[Node] = ..., uses: list[Node] = ..., watch: Path | Pattern | list[Path | Pattern] | Watch | list[Path | Pattern | list[Path | Pattern] | Watch] = ..., part_of: Node | None = ..., labels: list[str] = ..., description: str = ..., command: list[Text] | Text, argv0: Text | None = ..., env_file: Path | list[Path] = ..., group: str | None = ..., ports: dict[str, int | Port] = ..., listen: dict[str, Listen] = ..., lazy: bool = ..., fdstore: int = ..., config: list[ConfigFile] = ..., ready: Probe | None = ..., live: Probe | None = ..., restart: Restart = ..., stop: Stop = ..., reload: str | list[Text] | None = ..., watchdog: str | Watchdog | None = ..., notify_access: Literal["none", "main", "exec", "all"] | None = ..., cascade: bool = ..., exports: dict[str, Text] = ..., env_exports: dict[str, Text] = ..., links: dict[str, Text] = ..., success_codes: list[int | str] = ..., tty: bool = ..., autostart: bool = ..., limits: Limits | None = ..., harden: Literal["web", "db", "strict"] | Harden | None = ..., data: list[Data] = ..., site: Site | None = ..., overrides: Any | None = ..., log: Log = ...) -> ServiceNode:
+def service(name: str, *, cwd: Path | None = ..., env: dict[str, Text | None] = ..., user: str | None = ..., after: list[Node | Cond] = ..., before: list[Node] = ..., uses: list[Node] = ..., watch: Path | Pattern | list[Path | Pattern] | Watch | list[Path | Pattern | list[Path | Pattern] | Watch] = ..., part_of: Node | None = ..., labels: list[str] = ..., description: str = ..., command: list[Text] | Text, argv0: Text | None = ..., env_file: Path | list[Path] = ..., group: str | None = ..., ports: dict[str, int | Port] = ..., listen: dict[str, Listen] = ..., lazy: bool = ..., fdstore: int = ..., config: list[ConfigFile] = ..., ready: Probe | None = ..., live: Probe | None = ..., restart: Restart = ..., stop: Stop = ..., reload: str | list[Text] | None = ..., watchdog: str | Watchdog | None = ..., notify_access: Literal["none", "main", "exec", "all"] | None = ..., cascade: bool = ..., exports: dict[str, Text] = ..., env_exports: dict[str, Text] = ..., links: dict[str, Text] = ..., success_codes: list[int | str] = ..., tty: bool = ..., pid_namespace: bool = ..., autostart: bool = ..., limits: Limits | None = ..., harden: Literal["web", "db", "strict"] | Harden | None = ..., data: list[Data] = ..., site: Site | None = ..., overrides: Any | None = ..., log: Log = ...) -> ServiceNode:
     """A long-running program.
 
     Args:
@@ -323,6 +323,7 @@ def service(name: str, *, cwd: Path | None = ..., env: dict[str, Text | None] = 
         links: Links that are shown: {label: url}.
         success_codes: Exit codes, and names of signals, that count as clean; the stop signal always does.
         tty: Give it a terminal (80 columns, 24 rows) as stdin, stdout and stderr: orrery attach connects yours to it.
+        pid_namespace: A pid namespace of its own: when its first process ends, or orrery is killed, the kernel ends all of it at once, whatever it did to hide. Its pids are others inside (MAINPID= is ignored), what it mounts is not seen outside. Linux; an ordinary user needs user namespaces, and set-user-id programs have no effect inside.
         autostart: Part of a bare up; False: only by name or need.
         limits: Limits of the process.
         harden: Confinement: harden(...) or the name of a profile.
@@ -331,7 +332,7 @@ def service(name: str, *, cwd: Path | None = ..., env: dict[str, Text | None] = 
         overrides: Free form for one exporter: {"systemd": {...}}.
         log: Rotation of its output.
     """
-def task(name: str, *, cwd: Path | None = ..., env: dict[str, Text | None] = ..., user: str | None = ..., after: list[Node | Cond] = ..., before: list[Node] = ..., uses: list[Node] = ..., watch: Path | Pattern | list[Path | Pattern] | Watch | list[Path | Pattern | list[Path | Pattern] | Watch] = ..., part_of: Node | None = ..., labels: list[str] = ..., description: str = ..., command: list[Text] | Text | None = ..., steps: list[list[Text]] = ..., inputs: Path | Pattern | list[Path | Pattern] = ..., outputs: dict[str, Path | Pattern] = ..., values: list[str] = ..., creates: Path | list[Path] = ..., status: list[Text] | Text | None = ..., template: ServiceNode | None = ..., gates: ServiceNode | None = ..., cache: bool | None = ..., cache_key: list[Text] = ..., pass_env: list[str] = ..., sandbox: Literal["off", "warn", "strict"] = ..., network: bool | None = ..., pool: str | Pool | None = ..., timeout: str | None = ..., retries: int = ..., schedule: Schedule | None = ..., tools: list[ToolValue] = ..., interactive: bool = ...) -> TaskNode:
+def task(name: str, *, cwd: Path | None = ..., env: dict[str, Text | None] = ..., user: str | None = ..., after: list[Node | Cond] = ..., before: list[Node] = ..., uses: list[Node] = ..., watch: Path | Pattern | list[Path | Pattern] | Watch | list[Path | Pattern | list[Path | Pattern] | Watch] = ..., part_of: Node | None = ..., labels: list[str] = ..., description: str = ..., command: list[Text] | Text | None = ..., steps: list[list[Text]] = ..., inputs: Path | Pattern | list[Path | Pattern] = ..., outputs: dict[str, Path | Pattern] = ..., values: list[str] = ..., creates: Path | list[Path] = ..., status: list[Text] | Text | None = ..., template: ServiceNode | None = ..., gates: ServiceNode | None = ..., cache: bool | None = ..., cache_key: list[Text] = ..., pass_env: list[str] = ..., sandbox: Literal["off", "warn", "strict"] | None = ..., network: bool | None = ..., pool: str | Pool | None = ..., timeout: str | None = ..., retries: int = ..., schedule: Schedule | None = ..., tools: list[ToolValue] = ..., interactive: bool = ...) -> TaskNode:
     """A program that runs to its end.
 
     Args:
@@ -358,8 +359,8 @@ def task(name: str, *, cwd: Path | None = ..., env: dict[str, Text | None] = ...
         cache: None: cached when it declares inputs or outputs and touches no live service; False: never.
         cache_key: What its result depends on besides inputs, such as a database's data_id.
         pass_env: Variables, or patterns of them, that it sees; keyed by value.
-        sandbox: Whether undeclared files are out of reach.
-        network: Whether the sandbox leaves the network open.
+        sandbox: "strict": reading, listing or writing what is not declared is refused, and the failure says what to add; "warn": it is only said. None: off, and warn under run --verify. See docs/sandbox.md.
+        network: False: it gets no sockets but unix ones, sandbox or not.
         pool: A limit on how many run at a time.
         timeout: Time after which it is stopped and has failed.
         retries: Further tries after a failure.

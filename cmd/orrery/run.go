@@ -40,6 +40,7 @@ type runFlags struct {
 	dryRun     bool
 	output     string
 	explain    bool
+	remote     remoteFlags
 	engineFlags
 }
 
@@ -70,7 +71,21 @@ will run: if that is what it was, nothing is to be done), "not known" (before a 
 runs that it refers to), and of services "start" or "running". --explain adds why. With
 --dry-run --json it prints
   [{"name", "kind", "action": "up-to-date", "restore", "run", "skip", "depends",
-    "unknown", "start" or "running", "why": [texts]}]`,
+    "unknown", "start" or "running", "why": [texts]}]
+
+
+A result that is not in the user's cache is looked for in a remote one, if there
+is one:
+
+  ORRERY_REMOTE_CACHE          grpc://, grpcs://, http:// or https:// and the host
+  ORRERY_REMOTE_CACHE_MODE     read (default), or readwrite: results go there, too
+  ORRERY_REMOTE_CACHE_HEADERS  "Name: value", one a line, with every request
+  ORRERY_REMOTE_CACHE_CA       certificates that the server's is signed by (PEM)
+  ORRERY_REMOTE_CACHE_CERT, ORRERY_REMOTE_CACHE_KEY   our own certificate
+  ORRERY_REMOTE_CACHE_TIMEOUT  what it may cost a run at most (default 2s)
+
+One that is dead, slow or wrong never fails a task: it is said once, and left
+alone. The engine of orrery up takes the same variables.`,
 		Example: `  orrery run test
   orrery run test --dry-run --explain
   orrery run test -- -run TestOrders -v
@@ -90,12 +105,14 @@ runs that it refers to), and of services "start" or "running". --explain adds wh
 	fl.BoolVar(&f.all, "all", false, "as --with-dependents; without targets: every task")
 	fl.BoolVar(&f.keepGoing, "keep-going", false, "run what can still be run after a failure")
 	fl.BoolVar(&f.force, "force", false, "run what is cached, too")
-	fl.BoolVar(&f.verify, "verify", false, "run everything twice, and fail where the results differ")
+	fl.BoolVar(&f.verify, "verify", false, "run everything twice, fail where the results differ, and say what is touched and not declared")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "only say what would be done with each; runs and writes nothing")
 	fl.BoolVar(&f.explain, "explain", false, "say of each task that runs why it does; with --dry-run of each that would")
 	fl.StringVar(&f.output, "output", "", "what tasks print: `HOW` is prefixed, grouped, failed or none (default prefixed, under CI grouped)")
+	f.remote.add(fl)
 	f.add(c)
 	c.MarkFlagsMutuallyExclusive("only", "with-dependents", "all")
+	c.MarkFlagsMutuallyExclusive("remote-cache", "no-remote-cache")
 	return c
 }
 
@@ -227,7 +244,7 @@ type runner struct {
 	screen     *screen
 	outputs    *outputs
 	engine     *engine.Engine
-	endCaching func()
+	endCaching func(context.Context)
 	targets    []string // as they were typed
 	record     *history.Recorder
 }
@@ -287,7 +304,7 @@ func (r *runner) carry(ctx context.Context) error {
 	err = r.follow(ctx)
 	stop()
 	<-ended
-	r.endCaching()
+	r.endCaching(ctx)
 	if r.learned != nil {
 		if lerr := r.learned(r.results.all); lerr != nil {
 			r.app.say("%v", lerr)
@@ -347,32 +364,44 @@ func (r *runner) services(ctx context.Context) error {
 	if err != nil || len(services) == 0 {
 		return err
 	}
-	c, _, err := r.app.connectOrStart(ctx, r.project, r.place, orders{Strict: r.flags.strictPorts(), Jobs: r.flags.jobs, Verb: "services", Targets: r.targets})
-	if err != nil {
-		return err
-	}
-	r.client.Store(c)
 	r.hold = api.Hold{Targets: services, Mode: string(mode), Client: runID(), Digest: r.project.Graph.Digest()}
-	_, err = hold(ctx, c, r.hold)
+	c, _, err := r.app.engage(ctx, starting{r.project, r.place, r.flags.orders("services", r.targets)}, func(c *control.Client) error {
+		_, err := hold(ctx, c, r.hold)
+		return err
+	})
+	if err == nil {
+		r.client.Store(c)
+	}
 	return err
 }
 
-// stay mirrors the engine, and follows the one that replaces a killed one.
+// stay mirrors the engine, and follows the one that replaces a killed one. When
+// it has ended for good, as by a down, so have the services: nobody may go on
+// waiting for them.
 func (r *runner) stay(ctx context.Context) {
 	for {
-		c := r.client.Load()
-		go r.mirror(ctx, c)
+		c, mirrored := r.client.Load(), make(chan struct{})
+		go func() {
+			defer close(mirrored)
+			r.mirror(ctx, c)
+		}()
 		select {
 		case <-ctx.Done():
 			return
 		case <-c.Done():
 		}
-		next, err := redial(ctx, r.place)
-		if err != nil {
-			return // its tasks say that the services are gone
+		<-mirrored
+		next, err := follow(ctx, r.place)
+		if err == nil {
+			_, err = hold(ctx, next, r.hold)
 		}
-		if _, err := hold(ctx, next, r.hold); err != nil {
-			r.app.say("cannot hold the services again: %v", err)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			for _, name := range r.external {
+				r.engine.Mirror(name, engine.Cond{State: "failed", Reason: "was taken down, with the engine that ran it"})
+			}
 			return
 		}
 		r.client.Store(next)
@@ -401,13 +430,13 @@ func (r *runner) bindings(ctx context.Context) (*bind.Binding, error) {
 }
 
 func (r *runner) options(b *bind.Binding) engine.Options {
-	caching, hashes := r.app.openCaching(r.place)
+	caching, hashes := r.app.openCaching(r.place, r.flags.remote, 0)
 	if caching != nil {
 		caching.Force, caching.Verify = r.flags.force, r.flags.verify
 	}
-	r.endCaching = func() {
+	r.endCaching = func(ctx context.Context) {
 		trimCache(caching)
-		endCaching(caching, hashes)
+		endCaching(ctx, r.place, caching, hashes)
 	}
 	if r.flags.explain {
 		if caching == nil {

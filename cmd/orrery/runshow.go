@@ -62,11 +62,11 @@ func (r *runner) started(node string) {
 // should be are told by the summary, what could not start by the report.
 func (r *runner) event(ev api.Event) {
 	r.record.Event(ev)
-	if r.silent() || slices.Contains(r.external, ev.Node) {
+	if r.silent() && !isNote(ev) || slices.Contains(r.external, ev.Node) {
 		return
 	}
 	if !r.app.verbose {
-		switch upToDate := ev.State == "succeeded" && ev.Text == "cached" || ev.State == "skipped"; {
+		switch upToDate := !isNote(ev) && (ev.State == "succeeded" && ev.Text == "cached" || ev.State == "skipped"); {
 		case ev.State == "running":
 			r.screen.took(ev)
 			return

@@ -112,6 +112,10 @@ func (s *screen) event(ev api.Event) {
 		s.own("·", bold, "orrery", ev.Text)
 		return
 	}
+	if isNote(ev) {
+		s.own("!", yellow, ev.Node, ev.Text)
+		return
+	}
 	took := s.took(ev)
 	switch ev.State {
 	case "ready":
@@ -151,6 +155,16 @@ func (s *screen) event(ev api.Event) {
 			s.own("·", dim, ev.Node, join("stopped", ev.Text))
 		}
 	}
+}
+
+// isNote tells the warnings about a task that has ended: what is wrong with the
+// cache, what it touches and does not declare.
+func isNote(ev api.Event) bool {
+	switch ev.State {
+	case "succeeded", "failed", "skipped", "cancelled":
+		return ev.From == ev.State && ev.Text != ""
+	}
+	return false
 }
 
 // took is " in 1.2 s" at the end of what a node was at, from its events; it is

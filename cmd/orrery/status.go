@@ -33,7 +33,7 @@ With --json it prints one object, with -w --json one object a line at each chang
    "nodes": [{"name", "kind", "state", "pid", "started_at", "ready_at", "uptime_ms",
      "restarts", "exit": {"code", "signal"}, "reason", "ports": {name: number},
      "sockets": {name: path}, "links": {label: url}, "status_text", "holders",
-     "cached", "cause"}],
+     "cached", "remote", "cause"}],
    "progress": {"total", "done", "running", "cached", "failed", "waiting"}}`,
 		Example: `  orrery status
   orrery status web worker
@@ -164,7 +164,10 @@ func noteText(n api.NodeStatus) string {
 			all = append(all, s)
 		}
 	}
-	if n.Cached {
+	switch {
+	case n.Remote:
+		all = append(all, "restored from the remote cache")
+	case n.Cached:
 		all = append(all, "cached")
 	}
 	return strings.Join(all, "; ")

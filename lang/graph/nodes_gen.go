@@ -395,6 +395,7 @@ type Service struct {
 	Links        Dict[Text]   `json:"links,omitzero"`         // Links that are shown: {label: url}.
 	SuccessCodes []CleanExit  `json:"success_codes,omitzero"` // Exit codes, and names of signals, that count as clean; the stop signal always does.
 	TTY          bool         `json:"tty,omitzero"`           // Give it a terminal (80 columns, 24 rows) as stdin, stdout and stderr: orrery attach connects yours to it.
+	PidNamespace bool         `json:"pid_namespace,omitzero"` // A pid namespace of its own: when its first process ends, or orrery is killed, the kernel ends all of it at once, whatever it did to hide. Its pids are others inside (MAINPID= is ignored), what it mounts is not seen outside. Linux; an ordinary user needs user namespaces, and set-user-id programs have no effect inside.
 	Autostart    bool         `json:"autostart"`              // Part of a bare up; False: only by name or need.
 	Limits       *Limits      `json:"limits,omitzero"`        // Limits of the process.
 	Harden       *Harden      `json:"harden,omitzero"`        // Confinement: harden(...) or the name of a profile.
@@ -466,8 +467,8 @@ type Task struct {
 	Cache       *bool       `json:"cache,omitzero"`       // None: cached when it declares inputs or outputs and touches no live service; False: never.
 	CacheKey    []Text      `json:"cache_key,omitzero"`   // What its result depends on besides inputs, such as a database's data_id.
 	PassEnv     []string    `json:"pass_env,omitzero"`    // Variables, or patterns of them, that it sees; keyed by value.
-	Sandbox     string      `json:"sandbox,omitzero"`     // Whether undeclared files are out of reach.
-	Network     *bool       `json:"network,omitzero"`     // Whether the sandbox leaves the network open.
+	Sandbox     string      `json:"sandbox,omitzero"`     // "strict": reading, listing or writing what is not declared is refused, and the failure says what to add; "warn": it is only said. None: off, and warn under run --verify. See docs/sandbox.md.
+	Network     *bool       `json:"network,omitzero"`     // False: it gets no sockets but unix ones, sandbox or not.
 	Pool        *Pool       `json:"pool,omitzero"`        // A limit on how many run at a time.
 	Timeout     *Duration   `json:"timeout,omitzero"`     // Time after which it is stopped and has failed.
 	Retries     int         `json:"retries,omitzero"`     // Further tries after a failure.

@@ -66,6 +66,7 @@ func (e *Engine) jobOf(v view) (*task.Job, error) {
 			return e.opt.Spawner.Spawn(s)
 		},
 	}
+	j.Sandbox, j.NoNetwork = t.Sandbox, t.Network != nil && !*t.Network
 	if t.Timeout != nil {
 		j.Timeout = time.Duration(*t.Timeout)
 	}
@@ -80,6 +81,11 @@ func (e *Engine) jobOf(v view) (*task.Job, error) {
 		return nil, err
 	}
 	j.Env = e.tokens.environ(bind.Environ(vars), t.Env)
+	for _, x := range vars {
+		if x.Key == "CREDENTIALS_DIRECTORY" && x.Origin == "secrets" {
+			j.Readable = append(j.Readable, x.Value)
+		}
+	}
 	if j.Dir, err = b.Dir(name); err != nil {
 		return nil, err
 	}

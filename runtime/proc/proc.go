@@ -21,6 +21,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"orrery/runtime/sandbox"
 )
 
 // Verb is the hidden verb under which our own binary is the shim: main calls [Shim] when it is the first argument.
@@ -29,8 +31,8 @@ const Verb = "__exec"
 // MarkerVar is the variable of the environment that carries [Spec].Marker.
 const MarkerVar = "ORRERY_ID"
 
-// ReadyVar is the variable that tells a child with a [Spec].ReadyFile its descriptor number.
-const ReadyVar = "ORRERY_READY_FD"
+// readyVar is the variable that tells a child with a [Spec].ReadyFile its descriptor number.
+const readyVar = "ORRERY_READY_FD"
 
 // Spec says what to start. Every value is bound; Start changes none of it and keeps no reference to it.
 type Spec struct {
@@ -77,12 +79,23 @@ type Spec struct {
 	Marker string
 	// Foreground keeps the child in our own process group, so that it shares our terminal. Otherwise it leads its own.
 	Foreground bool
+	// PidNamespace gives the program a pid namespace of its own: when its first process ends, or we do, the kernel ends all
+	// that is in it at once, whatever it did to hide. Its own pid is another inside, as LISTEN_PID and WATCHDOG_PID say; a /proc of its own
+	// shows that. From outside nothing differs. An ordinary user needs user namespaces for it. Foreground does not go with it.
+	PidNamespace bool
 	// Cgroup, if not empty, is a cgroup v2 directory for this tree alone, such as [Cgroup] gives; it is made if missing,
 	// the child starts inside it, and Close removes it.
 	Cgroup string
+	// Sandbox, if not nil, confines the child and all that it starts; Watch is then the File of its sandbox.Watcher, which stays
+	// the caller's to close.
+	Sandbox *sandbox.Orders
+	Watch   *os.File
 	// Reaper is told of the child, so that it never takes its exit status. Needed where a Reaper is at work.
 	Reaper *Reaper
 }
+
+// SandboxMeans says what of a sandbox this kernel can do: the ABI of Landlock (0: none), and whether what a program touches can be seen.
+func SandboxMeans() (landlock int, sees bool) { return sandbox.ABI(), sandbox.Watches() }
 
 // Listener is one socket to pass on.
 type Listener struct {
@@ -207,7 +220,8 @@ type exitWire struct {
 // directory, fs.ErrPermission, syscall.ENOEXEC, syscall.EAGAIN and so on. Its JSON form keeps that.
 type StartError struct {
 	// Op is what could not be done: "find" (the program), "run" (it), "enter" (the directory), "fork", or the part of the
-	// Spec that was refused: "user", "group", "listen", "ready", "inherit", "limit", "cgroup", "tty", "argv", "env", "shim".
+	// Spec that was refused: "user", "group", "listen", "ready", "inherit", "limit", "cgroup", "pid_namespace", "tty", "sandbox", "argv",
+	// "env", "shim".
 	Op string
 	// Path is the program, or the directory, or the value that was refused.
 	Path string
@@ -232,6 +246,8 @@ func (e *StartError) Error() string {
 		return fmt.Sprintf("cannot run %q: %v%s", e.Path, e.Err, remedy(e.Err))
 	case "enter":
 		return fmt.Sprintf("cannot enter the directory %q: %v", e.Path, e.Err)
+	case "sandbox":
+		return fmt.Sprintf("cannot sandbox %q: %v", e.Path, e.Err)
 	case "fork":
 		return fmt.Sprintf("cannot start a process for %q: %v", e.Path, e.Err)
 	}

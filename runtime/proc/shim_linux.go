@@ -13,6 +13,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"orrery/runtime/sandbox"
 )
 
 // Shim is the body of `orrery __exec`: it sets up this process as its orders say and becomes the program. main calls it
@@ -30,7 +32,7 @@ func Shim(args []string) int {
 		}
 		fds[i] = n
 	}
-	if len(fds) != 2 {
+	if len(fds) < 2 || len(fds) > 4 {
 		fmt.Fprintf(os.Stderr, "orrery %s is how orrery starts services; it is not for use by hand\n", Verb)
 		return 2
 	}
@@ -41,7 +43,16 @@ func Shim(args []string) int {
 	}
 	var o orders
 	serr := &StartError{Op: "shim", Path: Verb}
-	if serr.Err = json.Unmarshal(b, &o); serr.Err == nil {
+	serr.Err = json.Unmarshal(b, &o)
+	switch {
+	case serr.Err != nil:
+	case len(fds) == 3:
+		return o.first(fds)
+	case len(fds) == 4:
+		if serr = announce(fds[2], fds[3]); serr == nil {
+			serr = o.execute(fds[1])
+		}
+	default:
 		serr = o.execute(fds[1])
 	}
 	report, _ := json.Marshal(serr)
@@ -105,6 +116,11 @@ func (o *orders) execute(report int) *StartError {
 	if o.Cred == nil {
 		if err := limit("tasks", unix.RLIMIT_NPROC, o.Limits.Tasks, o.Limits.Tasks > 0); err != nil {
 			return err
+		}
+	}
+	if o.Sandbox != nil {
+		if err := sandbox.Enter(o.Sandbox, o.Watch); err != nil {
+			return &StartError{Op: "sandbox", Path: program, Err: err}
 		}
 	}
 	if o.Limits.Memory > 0 {

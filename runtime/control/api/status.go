@@ -62,6 +62,8 @@ type NodeStatus struct {
 	Holders int `json:"holders"`
 	// Cached tells of a task that its result was restored instead of made.
 	Cached bool `json:"cached,omitempty"`
+	// Remote tells of a cached one that it came from the remote cache.
+	Remote bool `json:"remote,omitempty"`
 	// Cause names the root cause of a failure, where that is another node.
 	Cause string `json:"cause,omitempty"`
 }
