@@ -32,6 +32,7 @@ type facts struct {
 	values  map[string]string // marker -> value: what is not computed from others
 	tools   map[string]string // "name:program" -> path
 	secrets map[string]string // name -> value
+	bases   map[string][]Var  // what tasks have of the caller, by their patterns
 }
 
 // New returns a Binding over the ports and sockets of t. Ports get their values in Prepare.
@@ -43,7 +44,7 @@ func newFacts(values map[string]string) *facts {
 	if values == nil {
 		values = map[string]string{} // for those of tasks
 	}
-	return &facts{values: values, tools: map[string]string{}, secrets: map[string]string{}}
+	return &facts{values: values, tools: map[string]string{}, secrets: map[string]string{}, bases: map[string][]Var{}}
 }
 
 // Resolve returns a Binding that never opens, looks up or writes anything, for plans and tests: every port is its base,

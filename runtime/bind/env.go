@@ -112,22 +112,43 @@ func (b *Binding) env(n *graph.Node) ([]Var, error) {
 
 // base takes the variables of the caller: all of them for a service, those that pass for a task.
 func (b *Binding) base(e *environ, n *graph.Node) {
-	var pass []string
 	if n.Kind == graph.KindTask {
-		pass = slices.Concat(b.g.Project.PassEnv, n.Task.PassEnv)
+		for _, v := range b.passing(slices.Concat(b.g.Project.PassEnv, n.Task.PassEnv)) {
+			e.set(v)
+		}
+		return
+	}
+	for _, kv := range b.opts.Environ {
+		k, v, ok := strings.Cut(kv, "=")
+		if ok && k != "" && !strings.HasPrefix(k, remoteCache) {
+			e.set(Var{Key: k, Value: v, Origin: "caller"})
+		}
+	}
+}
+
+// passing are the variables of the caller that a task sees which lets these patterns pass. Thousands of tasks have the same.
+func (b *Binding) passing(pass []string) []Var {
+	id := strings.Join(pass, "\x00")
+	b.mu.RLock()
+	vars, ok := b.bases[id]
+	b.mu.RUnlock()
+	if ok {
+		return vars
 	}
 	for _, kv := range b.opts.Environ {
 		k, v, ok := strings.Cut(kv, "=")
 		switch {
 		case !ok || k == "" || strings.HasPrefix(k, remoteCache):
-		case n.Kind == graph.KindService:
-			e.set(Var{Key: k, Value: v, Origin: "caller"})
 		case matches(pass, k):
-			e.set(Var{Key: k, Value: v, Origin: "pass_env"})
+			vars = append(vars, Var{Key: k, Value: v, Origin: "pass_env"})
 		case matches(passed(), k):
-			e.set(Var{Key: k, Value: v, Origin: "caller"})
+			vars = append(vars, Var{Key: k, Value: v, Origin: "caller"})
 		}
 	}
+	b.mu.Lock()
+	b.bases[id] = vars
+	b.mu.Unlock()
+	return vars
 }
 
 // remoteCache begins the variables of the remote cache: its passwords are not for the programs that we start.

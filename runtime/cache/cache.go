@@ -4,7 +4,7 @@
 // Promised: what Get, Fetch and Open give is what was put, or [ErrMiss]. A record carries its own hash; a blob is hashed when it is first
 // read after boot, and what is torn, cut, emptied or altered is removed and reported by [*CorruptError], which is a miss. Many
 // processes and checkouts may use one directory at once, and any of them may be killed at any instant: everything is written beside
-// and renamed. Blobs are not synced, records are: after a power loss a torn blob is found by its hash. A directory that others may
+// and renamed. Nothing is synced: after a power loss what is torn is found by its hash. A directory that others may
 // write, or that belongs to another user, is refused: who can write the cache can decide what our programs are.
 //
 // An [*UnavailableError] (no space, read-only, no permission) never says anything about a result, only that it is not kept.

@@ -6,9 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
+
+// keysLock is the file of the cache in which keys are locked.
+const keysLock = "keys.lock"
 
 // Lock waits until no other process, and nobody else in this one, holds the key. A holder that is killed holds it no more. A
 // *UnavailableError says that there is nothing to lock: go on without.
@@ -16,21 +20,10 @@ func (s *Store) Lock(ctx context.Context, key string) (unlock func(), err error)
 	if !validName(key) {
 		return nil, fmt.Errorf("got the key %q, want 64 hexadecimal digits", key)
 	}
-	name := locksDir + "/" + key
-	return lock(ctx, lockable{
-		open: func() (*os.File, error) {
-			if err := s.disk.try("lock"); err != nil {
-				return nil, err
-			}
-			f, err := s.disk.root.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
-			if errors.Is(err, fs.ErrNotExist) && s.disk.mkdir(locksDir) == nil { // Clear was here
-				f, err = s.disk.root.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
-			}
-			return f, err
-		},
-		stat:   func() (fs.FileInfo, error) { return s.disk.root.Lstat(name) },
-		remove: func() { s.disk.remove(name) },
-	})
+	if err := s.disk.try("lock"); err != nil {
+		return nil, &UnavailableError{"lock", err}
+	}
+	return LockName(ctx, filepath.Join(s.disk.dir, keysLock), key)
 }
 
 // LockFile waits until nobody else holds the lock of that name, and makes the file for it; unlock removes it.
@@ -72,21 +65,39 @@ func lock(ctx context.Context, l lockable) (func(), error) {
 	}
 }
 
+// errHeld says that another one holds the lock.
+var errHeld = errors.New("another one holds it")
+
 // flock takes the lock of an open file, or closes it.
 func flock(ctx context.Context, f *os.File) error {
 	fd := int(f.Fd())
-	err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+	return wait(ctx, f, func(block bool) error {
+		op := unix.LOCK_EX
+		if !block {
+			op |= unix.LOCK_NB
+		}
+		err := unix.Flock(fd, op)
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return errHeld
+		}
+		return err
+	})
+}
+
+// wait takes a lock with try, which fails with errHeld or, told to block, waits; without the lock the file is closed.
+func wait(ctx context.Context, f *os.File, try func(block bool) error) error {
+	err := try(false)
 	if err == nil {
 		return nil
 	}
-	if !errors.Is(err, unix.EWOULDBLOCK) {
+	if !errors.Is(err, errHeld) {
 		f.Close()
 		return &UnavailableError{"lock", err}
 	}
 	done := make(chan error, 1)
 	go func() {
 		for {
-			if err := unix.Flock(fd, unix.LOCK_EX); !errors.Is(err, unix.EINTR) {
+			if err := try(true); !errors.Is(err, unix.EINTR) {
 				done <- err
 				return
 			}

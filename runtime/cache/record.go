@@ -50,7 +50,7 @@ type Record struct {
 	Key string
 	// Task is the name of what was run, for people.
 	Task string
-	// Lines is the blob of the lines that the key was made from.
+	// Lines is the blob of the lines that the key was made from; empty where nobody asks for them.
 	Lines Blob
 	// Outputs are what it made, sorted by path, and Values what it said.
 	Outputs []Entry
@@ -301,7 +301,7 @@ func (s *Store) Put(ctx context.Context, r *Record) error {
 			return &UnavailableError{"keep a record in", err}
 		}
 	}
-	tmp, err := s.disk.writeTmp(text, true)
+	tmp, err := s.disk.writeTmp(text, false)
 	if err == nil {
 		err = s.disk.move(tmp, shard(recordsDir, r.Key))
 	}

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -89,10 +90,18 @@ func TestTrim(t *testing.T) {
 			t.Errorf("%s is left", f)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(s.disk.dir, locksDir, keyOf(8))); err != nil {
-		t.Error("a lock was taken away:", err)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if again, err := s.Lock(ctx, keyOf(8)); err == nil {
+		again()
+		t.Error("a lock was taken away")
 	}
 	unlock()
+	if again, err := s.Lock(t.Context(), keyOf(8)); err != nil {
+		t.Error("a lock that was let go is held:", err)
+	} else {
+		again()
+	}
 }
 
 // TestTrimClock: a clock that jumps back makes nothing old, one that jumps ahead by a day no more than a day.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -40,12 +39,20 @@ type LastRun struct {
 	Began  time.Time
 	Failed string
 	Since  []string
+
+	marker string // of processes that a run that was killed may have left
+	good   int64  // where the note of a success ends in the file, in bytes
 }
 
-// wireLast is the first line of the file; the lines of the key follow.
+// What a task last did is one file. It begins with the last success: a line that is a wireLast, and the lines of the key. If a later run did
+// not come to a good end, a line follows that is a wireDirty. It is written in place, by whoever holds the task, each time in one piece: what is torn
+// is nothing to rely on, and says so.
+
+// wireLast is the first line.
 type wireLast struct {
 	Version int       `json:"version"`
 	Key     string    `json:"key"`
+	Size    int       `json:"size"` // of the lines of the key, in bytes
 	Digest  string    `json:"digest"`
 	Made    [][]byte  `json:"made"`
 	Cached  bool      `json:"cached"`
@@ -55,56 +62,82 @@ type wireLast struct {
 	When    time.Time `json:"when"`
 }
 
-// wireDirty is the second line of the file that says that the outputs are not known; the first is the marker of the processes.
+const lastVersion = 2
+
+// wireDirty is the last line: that the outputs are not known.
 type wireDirty struct {
+	Marker string    `json:"marker"` // of the processes that write them
 	Began  time.Time `json:"began"`
 	Failed string    `json:"failed,omitempty"`
 	Since  []string  `json:"since,omitempty"`
 }
 
-// file is a file of a task: no name of a node holds a dot.
-func (c *Caching) file(name, suffix string) string {
-	return filepath.Join(c.Dir, strings.ReplaceAll(name, "/", ".")+suffix)
+// dirtyMark begins the last line.
+const dirtyMark = "dirty "
+
+// file is the file of a task: no name of a node holds a dot.
+func (c *Caching) file(name string) string {
+	return filepath.Join(c.Dir, strings.ReplaceAll(name, "/", ".")+".last")
 }
 
 // Last tells what a task last did; a file that cannot be read is none.
 func (c *Caching) Last(name string) LastRun {
-	var l LastRun
 	if c.Dir == "" {
-		return l
+		return LastRun{}
 	}
-	text, err := os.ReadFile(c.file(name, ".dirty"))
-	if l.Dirty = !errors.Is(err, fs.ErrNotExist); l.Dirty {
-		var d wireDirty
-		if _, rest, ok := bytes.Cut(text, []byte("\n")); ok && json.Unmarshal(rest, &d) == nil {
-			l.Began, l.Failed, l.Since = d.Began, d.Failed, d.Since
+	text, err := os.ReadFile(c.file(name))
+	if err != nil {
+		return LastRun{}
+	}
+	return parseLast(text)
+}
+
+func parseLast(text []byte) (l LastRun) {
+	rest := text
+	if !bytes.HasPrefix(text, []byte(dirtyMark)) {
+		head, after, _ := bytes.Cut(text, []byte("\n"))
+		var w wireLast
+		if json.Unmarshal(head, &w) != nil || w.Version != lastVersion || w.Size > len(after) || w.Key != hashText(string(after[:w.Size])) {
+			return LastRun{Dirty: true}
+		}
+		rest = after[w.Size:]
+		l.Key, l.Digest, l.Cached, l.Remote, l.Why, l.Note, l.When = w.Key, w.Digest, w.Cached, w.Remote, w.Why, w.Note, w.When
+		l.Lines = strings.Split(strings.TrimSuffix(string(after[:w.Size]), "\n"), "\n")
+		for _, m := range w.Made {
+			l.Made = append(l.Made, string(m))
 		}
 	}
-	text, err = os.ReadFile(c.file(name, ".last"))
-	if err != nil {
-		return l
-	}
-	head, rest, _ := bytes.Cut(text, []byte("\n"))
-	var w wireLast
-	lines := strings.Split(strings.TrimSuffix(string(rest), "\n"), "\n")
-	if json.Unmarshal(head, &w) != nil || w.Version != 1 || w.Key != hashText(strings.Join(lines, "\n")+"\n") {
-		return l
-	}
-	l.Key, l.Lines, l.Digest, l.Cached, l.Remote, l.Why, l.Note, l.When = w.Key, lines, w.Digest, w.Cached, w.Remote, w.Why, w.Note, w.When
-	for _, m := range w.Made {
-		l.Made = append(l.Made, string(m))
+	l.good = int64(len(text) - len(rest))
+	if bad, ok := bytes.CutPrefix(rest, []byte(dirtyMark)); ok {
+		l.Dirty = true
+		bad, _, _ = bytes.Cut(bad, []byte("\n"))
+		var d wireDirty
+		if json.Unmarshal(bad, &d) == nil {
+			l.Began, l.Failed, l.Since, l.marker = d.Began, d.Failed, d.Since, d.Marker
+		}
 	}
 	return l
 }
 
-// dirty notes that the outputs are about to change, or how that failed, and the marker of the processes that do it. The note is there
-// in one piece or not at all, as the marker in it is what an orphan is found by.
+// write puts text at a place of the file, and ends the file there.
+func (g *caching) write(text []byte, at int64) error {
+	f, err := os.OpenFile(g.file(g.job.Name), os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err = f.WriteAt(text, at); err == nil {
+		err = f.Truncate(at + int64(len(text)))
+	}
+	return errors.Join(err, f.Close())
+}
+
+// dirty notes that the outputs are about to change, or how that failed, and the marker of the processes that do it.
 func (g *caching) dirty(marker, failed string) {
 	if g.Dir == "" {
 		return
 	}
-	if text, err := json.Marshal(wireDirty{g.r.Started.UTC(), failed, g.since(nil)}); err == nil {
-		_ = replace(g.file(g.job.Name, ".dirty"), append([]byte(marker+"\n"), text...)) // a checkout that cannot be written is told by save
+	if text, err := json.Marshal(wireDirty{marker, g.r.Started.UTC(), failed, g.since(nil)}); err == nil {
+		_ = g.write(append(append([]byte(dirtyMark), text...), '\n'), g.last.good) // a checkout that cannot be written is told by save
 	}
 }
 
@@ -141,14 +174,13 @@ func (g *caching) since(repaired []string) []string {
 
 // endFormer ends what a process of ours that was killed left running: it would write into the outputs of the run to come.
 func (g *caching) endFormer(ctx context.Context) {
-	text, err := os.ReadFile(g.file(g.job.Name, ".dirty"))
-	marker, _, _ := bytes.Cut(text, []byte("\n"))
-	if err != nil || len(marker) == 0 || runtime.GOOS != "linux" {
+	marker := g.last.marker
+	if marker == "" || runtime.GOOS != "linux" {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, killTime)
 	defer cancel()
-	if n, err := proc.Sweep(ctx, string(marker)); n > 0 {
+	if n, err := proc.Sweep(ctx, marker); n > 0 {
 		g.note("ended %d processes of an earlier run that was killed", n)
 	} else if err != nil {
 		g.note("cannot look for processes of an earlier run: %v", err)
@@ -160,19 +192,19 @@ func (g *caching) save(made []cache.Entry, note string, repaired []string) {
 	if g.Dir == "" {
 		return
 	}
-	w := wireLast{1, g.known.key, g.r.Digest, nil, g.r.Cached, g.pulled, g.since(repaired), note, time.Now().UTC()}
+	lines := strings.Join(g.known.lines, "\n") + "\n"
+	w := wireLast{
+		Version: lastVersion, Key: g.known.key, Size: len(lines), Digest: g.r.Digest, Cached: g.r.Cached, Remote: g.pulled,
+		Why: g.since(repaired), Note: note, When: time.Now().UTC(),
+	}
 	for _, e := range made {
 		w.Made = append(w.Made, []byte(e.Path))
 	}
 	text, err := json.Marshal(w)
 	if err == nil {
-		text = append(append(text, '\n'), strings.Join(g.known.lines, "\n")+"\n"...)
-		err = replace(g.file(g.job.Name, ".last"), text)
+		err = g.write(append(append(text, '\n'), lines...), 0)
 	}
-	if err == nil {
-		err = os.Remove(g.file(g.job.Name, ".dirty"))
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		g.note("cannot note what the task did: %v", err)
 	}
 }

@@ -193,7 +193,7 @@ func (g *caching) lockTask(ctx context.Context) (func(), error) {
 		return func() {}, nil
 	}
 	if err := os.MkdirAll(g.Dir, 0o700); err == nil {
-		if unlock, err := cache.LockFile(ctx, g.file(g.job.Name, ".lock")); err == nil {
+		if unlock, err := cache.LockName(ctx, filepath.Join(g.Dir, "lock"), g.job.Name); err == nil {
 			return unlock, nil
 		}
 	}
@@ -412,7 +412,9 @@ func (g *caching) put(ctx context.Context, entries []cache.Entry, before map[str
 		}
 	}
 	var err error
-	rec.Lines, err = g.Store.Add(ctx, strings.NewReader(strings.Join(g.known.lines, "\n")+"\n"))
+	if _, shares := g.Store.(puller); shares {
+		rec.Lines, err = g.Store.Add(ctx, strings.NewReader(strings.Join(g.known.lines, "\n")+"\n"))
+	}
 	if text := log.text(g.in.secrets()); err == nil && len(text) > 0 {
 		rec.Log, err = g.Store.Add(ctx, strings.NewReader(string(text)))
 		g.r.Log = rec.Log
