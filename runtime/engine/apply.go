@@ -231,6 +231,12 @@ func calm() []string {
 func (e *Engine) changed(n *node, fields []string) {
 	why := "services.star changed: " + strings.Join(fields, ", ")
 	if n.task != nil {
+		if slices.Contains(fields, "schedule") {
+			n.task.alarm.disarm()
+		}
+		if len(fields) == 1 && fields[0] == "schedule" {
+			return
+		}
 		if n.task.cancel != nil {
 			n.task.cancel()
 			n.task.again = true

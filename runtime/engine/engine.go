@@ -51,6 +51,7 @@ type Spawner interface {
 // and calls f once after d unless stop is called before.
 type Clock interface {
 	Now() time.Duration
+	Wall() time.Time // the time of day, which may be set
 	AfterFunc(d time.Duration, f func()) (stop func())
 }
 
@@ -83,6 +84,9 @@ type Options struct {
 	// KeepGoing starts tasks after another one has failed; otherwise what is
 	// not yet running then fails as "cancelled". Services do not count.
 	KeepGoing bool
+	// Schedules has tasks with a schedule run at their times, and not when they
+	// are asked for.
+	Schedules bool
 	// Local is set for an orrery run: the tasks run in the invoking process.
 	Local *Local
 }

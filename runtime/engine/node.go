@@ -75,6 +75,7 @@ type taskRun struct {
 	again  bool              // run it again when it has ended: its result is of the past
 	once   bool              // run it although nobody holds it
 	digest string            // of its outputs, when it last succeeded
+	alarm  alarm             // when it runs by its schedule
 }
 
 func newNode(def *graph.Node, g *graph.Graph) *node {
@@ -160,6 +161,7 @@ func (e *Engine) consider(n *node) {
 	if n.external {
 		return
 	}
+	e.considerAlarm(n)
 	if n.svc != nil {
 		e.gate(n)
 		e.considerListening(n)
@@ -173,6 +175,8 @@ func (e *Engine) consider(n *node) {
 		e.considerStop(n)
 	case n.stale != "" && n.svc != nil && n.svc.wanted:
 		e.considerStale(n)
+	case e.rests(n) && !n.live():
+		e.considerResting(n)
 	case n.live() || n.task != nil && n.task.done || n.svc != nil && n.ended():
 	default:
 		e.considerStart(n)
@@ -294,6 +298,9 @@ func (e *Engine) block(n *node, why, root string) {
 		n.task.done = true
 	}
 	e.become(n, stateBlocked, n.show.Reason)
+	if n.task != nil && n.task.alarm.turn == due {
+		e.concluded(n)
+	}
 	for _, edge := range n.in {
 		e.touch(e.byName[edge.From])
 	}
@@ -306,7 +313,7 @@ func (e *Engine) block(n *node, why, root string) {
 // it is gone.
 func (e *Engine) considerStop(n *node) {
 	if !n.live() {
-		if n.show.State == stateWaiting || n.show.State == stateBlocked {
+		if n.show.State == stateWaiting || n.show.State == stateBlocked || n.show.State == stateScheduled {
 			e.reset(n)
 		}
 		return

@@ -12,7 +12,8 @@ import (
 
 // startTask runs a task elsewhere, when there is room for it.
 func (e *Engine) startTask(n *node) {
-	if e.failed && !e.opt.KeepGoing && !e.follows(n) {
+	scheduled := n.task.alarm.turn == due
+	if e.failed && !e.opt.KeepGoing && !scheduled && !e.follows(n) {
 		n.task.done = true
 		n.show.Reason = "not started: another task has failed"
 		e.become(n, stateCancelled, n.show.Reason)
@@ -36,7 +37,11 @@ func (e *Engine) startTask(n *node) {
 	n.show.Reason, n.show.Cause, n.show.Exit = "", "", nil
 	n.show.Started, n.show.Ready = time.Now(), time.Time{}
 	e.become(n, stateRunning, "")
-	e.set(n, isStarted, isSucceeded|isCompleted)
+	if scheduled { // who waits for it goes on with its former result
+		e.set(n, isStarted, 0)
+	} else {
+		e.set(n, isStarted, isSucceeded|isCompleted)
+	}
 	v := e.view(n)
 	go func() {
 		r := e.runTask(ctx, v)
@@ -111,7 +116,7 @@ func (e *Engine) finishTask(n *node, r task.Result) {
 	case task.Cancelled:
 		state = stateCancelled
 	default:
-		e.failed = true
+		e.failed = e.failed || n.task.alarm.turn != due
 	}
 	if n.task.values = r.Values; on&isSucceeded != 0 && len(r.Values) > 0 {
 		e.bind.SetValues(n.name(), r.Values)
@@ -130,6 +135,7 @@ func (e *Engine) finishTask(n *node, r task.Result) {
 		text = "cached"
 	}
 	e.become(n, state, text)
+	e.concluded(n)
 	for _, note := range r.Notes {
 		e.publish(n, n.show.State, note)
 	}
@@ -185,7 +191,7 @@ func (e *Engine) rebuilt(n *node, r task.Result) {
 		case from.svc != nil && from.live():
 			from.stale = n.name() + " made something new"
 			e.touch(from)
-		case from.task != nil && from.task.done && from.holders > 0:
+		case from.task != nil && from.task.done && from.holders > 0 && !e.scheduled(from):
 			e.rerun(from, n.name()+" made something new")
 		}
 	}

@@ -80,9 +80,10 @@ func (e *Engine) Settle(ctx context.Context, names []string) (failed []api.NodeS
 	return failed, err
 }
 
-// Gone waits until nothing of the nodes runs any more.
+// Gone waits until nothing of the nodes runs any more, nor is going to by its
+// schedule.
 func (e *Engine) Gone(ctx context.Context, names []string) error {
-	return e.wait(ctx, names, func(n *node) bool { return !n.live() })
+	return e.wait(ctx, names, func(n *node) bool { return !n.live() && !e.scheduled(n) })
 }
 
 // FailureError says that nodes have failed, as an error of the control protocol.

@@ -222,4 +222,7 @@ func (e *Engine) rerun(n *node, why string) {
 	e.failed = false
 	e.reset(n)
 	e.touch(n)
+	if e.scheduled(n) {
+		e.runNow(n)
+	}
 }

@@ -62,6 +62,9 @@ type NodeStatus struct {
 	Holders int `json:"holders"`
 	// Cached tells of a task that its result was restored instead of made.
 	Cached bool `json:"cached,omitempty"`
+	// Schedule is that of a task which runs by it, NextAt when it runs next; absent when it is not up.
+	Schedule string    `json:"schedule,omitempty"`
+	NextAt   time.Time `json:"next_at,omitzero"`
 	// Cause names the root cause of a failure, where that is another node.
 	Cause string `json:"cause,omitempty"`
 }
