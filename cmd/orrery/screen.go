@@ -101,6 +101,10 @@ func (s *screen) event(ev api.Event) {
 		s.own("·", bold, "orrery", ev.Text)
 		return
 	}
+	if ev.From == ev.State && (ev.State == "succeeded" || ev.State == "skipped" || ev.State == "failed" || ev.State == "cancelled") {
+		s.own("·", bold, ev.Node, ev.Text) // what ended long ago: only the text is news
+		return
+	}
 	took := s.took(ev)
 	switch ev.State {
 	case "ready":
@@ -131,12 +135,14 @@ func (s *screen) event(ev api.Event) {
 		s.own(mark, color, ev.Node, join("ended", ev.Text))
 	case "backoff", "unhealthy":
 		s.own("!", yellow, ev.Node, join(ev.State, ev.Text))
+	case "scheduled":
+		s.own("·", dim, ev.Node, ev.Text)
 	case "stopping", "waiting":
 		if s.app.verbose || ev.State == "stopping" && ev.Text != "" {
 			s.own("·", dim, ev.Node, join(ev.State, ev.Text))
 		}
 	case "down":
-		if ev.From != "waiting" && ev.From != "blocked" {
+		if ev.From != "waiting" && ev.From != "blocked" && ev.From != "scheduled" {
 			s.own("·", dim, ev.Node, join("stopped", ev.Text))
 		}
 	}
@@ -167,7 +173,7 @@ func join(state, text string) string {
 
 // summary is the line that ends a start: "5 ready in 0.9 s".
 func (s *screen) summary(st api.Status) {
-	ready, listening, done, skipped := 0, 0, 0, 0
+	ready, listening, done, skipped, scheduled := 0, 0, 0, 0, 0
 	for _, n := range st.Nodes {
 		switch n.State {
 		case "ready", "unhealthy", "reloading":
@@ -178,13 +184,15 @@ func (s *screen) summary(st api.Status) {
 			done++
 		case "skipped":
 			skipped++
+		case "scheduled":
+			scheduled++
 		}
 	}
 	var parts []string
 	for _, p := range []struct {
 		n    int
 		what string
-	}{{ready, "ready"}, {listening, "listening"}, {done, "done"}, {skipped, "skipped"}} {
+	}{{ready, "ready"}, {listening, "listening"}, {done, "done"}, {skipped, "skipped"}, {scheduled, "scheduled"}} {
 		if p.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
 		}
