@@ -385,7 +385,7 @@ func (r *runner) options(b *bind.Binding) engine.Options {
 		trimCache(caching)
 		endCaching(caching, hashes)
 	}
-	local := &engine.Local{External: r.external, Output: r.output, ExtraArgs: map[string][]string{}, Result: r.results.add}
+	local := &engine.Local{External: r.external, Output: r.output, AtOnce: true, ExtraArgs: map[string][]string{}, Result: r.results.add}
 	local.Replay = func(node string) bool { return r.app.verbose || slices.Contains(r.asked, node) }
 	if len(r.extra) > 0 {
 		local.ExtraArgs[r.asked[0]] = r.extra

@@ -86,7 +86,8 @@ func (a *alarm) disarm() {
 
 // scheduled reports whether a task runs at its times, and not when it is asked for.
 func (e *Engine) scheduled(n *node) bool {
-	return n.task != nil && n.def.Task.Schedule != nil && e.opt.Schedules && n.holders > 0 && !n.external && !n.removed
+	atOnce := e.opt.Local != nil && e.opt.Local.AtOnce
+	return n.task != nil && n.def.Task.Schedule != nil && !atOnce && n.holders > 0 && !n.external && !n.removed
 }
 
 // rests reports whether a task waits for its time, which has not come.

@@ -44,7 +44,7 @@ func newTimed(t *testing.T, zone, at string, nodes ...*graph.Node) *timed {
 	}
 	r := &timed{zone: loc, texts: make(chan api.Event, 10000)}
 	r.rig = newRigWith(t, func(o *Options) {
-		o.Schedules, o.KeepGoing = true, true
+		o.KeepGoing = true
 		o.Clock.(*fakeClock).set(r.at(t, at))
 	}, nodes...)
 	stop, err := r.e.Events(0, func(ev api.Event) { r.texts <- ev })
@@ -333,7 +333,7 @@ func TestScheduleSuccessor(t *testing.T) {
 	loc := time.UTC
 	r := &timed{zone: loc, texts: make(chan api.Event, 1000)}
 	r.rig = restoredRig(t, left, func(o *Options) {
-		o.Schedules, o.Keeper = true, m
+		o.Keeper = m
 		o.Clock.(*fakeClock).set(r.at(t, "2026-01-10 12:00"))
 	}, job("backup", "exit 0", every(time.Hour, 0)))
 	stop, err := r.e.Events(0, func(ev api.Event) { r.texts <- ev })

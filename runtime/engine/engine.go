@@ -84,9 +84,6 @@ type Options struct {
 	// KeepGoing starts tasks after another one has failed; otherwise what is
 	// not yet running then fails as "cancelled". Services do not count.
 	KeepGoing bool
-	// Schedules has tasks with a schedule run at their times, and not when they
-	// are asked for.
-	Schedules bool
 	// Local is set for an orrery run: the tasks run in the invoking process.
 	Local *Local
 }
@@ -122,6 +119,8 @@ type Local struct {
 	Replay func(node string) bool
 	// Result is told how each task has ended, outside of the loop; nil: nobody is.
 	Result func(node string, r task.Result)
+	// AtOnce has tasks with a schedule run when they are asked for, like any other.
+	AtOnce bool
 	// BeforeTask is called before a task is bound, outside of the loop: the
 	// bindings of the other engine are renewed there. May be nil.
 	BeforeTask func(context.Context) error
