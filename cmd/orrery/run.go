@@ -38,6 +38,7 @@ type runFlags struct {
 	force      bool
 	verify     bool
 	dryRun     bool
+	watch      bool
 	engineFlags
 }
 
@@ -48,12 +49,23 @@ func runCommand(a *app) *cobra.Command {
 		Short: "Run tasks with what they need",
 		Long: `Runs tasks with what they need, in this process. Services that they need are
 used as they are when they run already; those that this command started are
-stopped after. ARGS are added to the command of the one task named.`,
+stopped after. ARGS are added to the command of the one task named.
+
+With --watch it then waits, and when an input of the tasks changes (declared
+inputs, programs of the project, services.star and what it reads) it runs again
+what is affected; a run that is under way and affected is cut off, the others go
+on. Content decides, and what tasks make is no input. Services stay up between
+runs. ^C ends it: with 0 when it was waiting after a run that went well, with the
+code of the run when that had failed, and with 130 during a run. With --json it
+prints the status of each run on a line.`,
 		Example: `  orrery run test
   orrery run test -- -run TestOrders -v
-  orrery run lint build -j 4 --keep-going`,
+  orrery run lint build -j 4 --keep-going
+  orrery run --watch test`,
 		RunE: func(c *cobra.Command, args []string) error {
-			debug.SetGCPercent(400) // it lives shortly
+			if !f.watch {
+				debug.SetGCPercent(400) // it lives shortly
+			}
 			names, extra := args, []string(nil)
 			if at := c.ArgsLenAtDash(); at >= 0 {
 				names, extra = args[:at], args[at:]
@@ -69,8 +81,10 @@ stopped after. ARGS are added to the command of the one task named.`,
 	fl.BoolVar(&f.force, "force", false, "run what is cached, too")
 	fl.BoolVar(&f.verify, "verify", false, "run everything twice, and fail where the results differ")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "only say what would run")
+	fl.BoolVar(&f.watch, "watch", false, "then run again what is affected by each change, until ^C")
 	f.add(c)
 	c.MarkFlagsMutuallyExclusive("only", "with-dependents", "all")
+	c.MarkFlagsMutuallyExclusive("watch", "dry-run")
 	return c
 }
 
@@ -92,7 +106,7 @@ func (a *app) run(ctx context.Context, names, extra []string, f runFlags) error 
 		return err
 	}
 	var k *known
-	if !f.dryRun && len(extra) == 0 {
+	if !f.dryRun && !f.watch && len(extra) == 0 {
 		if !a.verbose && !a.json && !f.force && !f.verify {
 			if done, err := a.askGuard(ctx, bare, names, f.mode()); done {
 				return err
@@ -110,112 +124,49 @@ func (a *app) run(ctx context.Context, names, extra []string, f runFlags) error 
 	if err != nil {
 		return err
 	}
-	named, err := a.runTargets(p.Graph, names, extra, f)
+	r := &runner{app: a, flags: f, targets: names, extra: extra}
+	w, err := r.workOf(p)
 	if err != nil {
 		return err
 	}
-	need, err := p.Graph.Need(named, f.mode())
-	if err != nil {
-		return err
-	}
+	r.work.Store(w)
 	if f.dryRun {
-		return a.dryRun(p.Graph, need)
+		return a.dryRun(p.Graph, w.need)
 	}
-	place, err := placeOf(p)
-	if err != nil {
+	if r.place, err = placeOf(p); err != nil {
 		return err
 	}
-	r := &runner{app: a, project: p, place: place, flags: f, need: need, extra: extra}
-	r.asked = byName(named, names)
-	if len(extra) > 0 {
-		r.asked = named
-	}
-	if len(extra) == 0 {
-		if err := r.recall(k, began, fresh.Request{Key: requestKey(names, f.mode()), Named: named, Need: need}); err != nil {
+	if len(extra) == 0 && !f.watch {
+		if err := r.recall(w, k, began, fresh.Request{Key: requestKey(names, f.mode()), Named: w.named, Need: w.need}); err != nil {
 			return err
 		}
 	}
-	if len(r.need) == 0 {
-		return a.nothingToDo(ctx, place, r.clean, r.logs)
+	if len(r.work.Load().need) == 0 {
+		return a.nothingToDo(ctx, r.place, r.clean, r.logs)
 	}
 	return r.run(ctx)
-}
-
-// byName are the nodes that were named themselves, rather than by a group, a subtree or a default.
-func byName(nodes, names []string) []string {
-	return slices.DeleteFunc(slices.Clone(nodes), func(n string) bool { return !slices.Contains(names, n) })
-}
-
-// runTargets are the targets of a run: as named, or the project's default.
-func (a *app) runTargets(g *graph.Graph, names, extra []string, f runFlags) ([]string, error) {
-	named, err := g.Expand(names)
-	if len(names) == 0 {
-		named = g.Project.Default
-		if f.all {
-			for _, n := range g.Nodes {
-				if n.Kind == graph.KindTask {
-					named = append(named, n.Name())
-				}
-			}
-		}
-		err = nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if len(named) == 0 {
-		return nil, usageError{errors.New("run needs a target: name one, or give the project a default")}
-	}
-	if len(extra) > 0 && (len(named) != 1 || g.Node(named[0]) == nil || g.Node(named[0]).Kind != graph.KindTask) {
-		return nil, usageError{errors.New("arguments after -- need exactly one task as the target")}
-	}
-	return named, nil
-}
-
-func (a *app) dryRun(g *graph.Graph, need []string) error {
-	type step struct {
-		Name string `json:"name"`
-		Kind string `json:"kind"`
-	}
-	steps := []step{}
-	want := map[string]bool{}
-	for _, n := range need {
-		want[n] = true
-	}
-	for _, name := range g.Order() {
-		if want[name] {
-			steps = append(steps, step{name, string(g.Node(name).Kind)})
-		}
-	}
-	if a.json {
-		return a.printJSON(steps)
-	}
-	for _, s := range steps {
-		fmt.Printf("%-7s %s\n", s.Kind, s.Name)
-	}
-	return nil
 }
 
 // runner is one orrery run: an engine in this process for the tasks, and the
 // engine of the checkout for the services that they need.
 type runner struct {
 	app        *app
-	project    *lang.Project
 	place      control.Place
 	flags      runFlags
-	asked      []string                           // tasks that were named, not those that a default or --all stands for
-	need       []string                           // what is to be looked at
+	targets    []string                           // as they were named
 	clean      []string                           // tasks that are needed, too, and known to be as they should
 	values     map[string]map[string]string       // of tasks that are clean
 	logs       []keptLog                          // what clean tasks printed that were asked for
 	learned    func(map[string]task.Result) error // takes what the run has taught; may be nil
 	results    results
 	extra      []string
+	id         string                         // of our hold on the services
+	work       atomic.Pointer[work]           // as of the last evaluation
 	client     atomic.Pointer[control.Client] // nil: no service is needed
-	hold       api.Hold
-	external   []string // what the checkout's engine runs for us
+	bound      atomic.Pointer[bind.Binding]   // what the references mean
 	screen     *screen
 	engine     *engine.Engine
+	watch      watchedRun
 	endCaching func()
 }
 
@@ -235,7 +186,7 @@ func (r *results) add(name string, result task.Result) {
 }
 
 // single reports whether the run is about one node.
-func (r *runner) single() bool { return len(r.need)+len(r.clean) == 1 }
+func (r *runner) single() bool { return len(r.work.Load().need)+len(r.clean) == 1 }
 
 // holder is the name of our own hold on our own engine.
 const holder = "run"
@@ -246,15 +197,22 @@ func (r *runner) run(ctx context.Context) error {
 	sigs := make(chan os.Signal, 4)
 	signal.Notify(sigs, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(sigs)
-	r.screen = newScreen(r.app, r.need)
-	if err := r.services(ctx); err != nil {
+	w := r.work.Load()
+	r.id, r.screen = runID(), newScreen(r.app, w.need)
+	if err := r.services(ctx, w); err != nil {
 		return err
 	}
-	b, err := r.bindings(ctx)
+	store, err := logs.Open(r.place.Logs)
 	if err != nil {
 		return err
 	}
-	r.engine = engine.New(r.options(b))
+	r.engine = engine.New(r.options(w, store))
+	sctx, leave := context.WithCancel(ctx)
+	defer leave()
+	r.watch.stay = sync.OnceFunc(func() { go r.stay(sctx) })
+	if r.client.Load() != nil {
+		r.watch.stay()
+	}
 	ectx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
 	go func() {
@@ -263,6 +221,7 @@ func (r *runner) run(ctx context.Context) error {
 	}()
 	go r.interrupt(ctx, sigs, cancel)
 	err = r.follow(ctx)
+	leave()
 	stop()
 	<-ended
 	r.endCaching()
@@ -303,34 +262,25 @@ func (r *runner) interrupt(ctx context.Context, sigs <-chan os.Signal, cancel co
 
 // services has the engine of the checkout bring up what the targets need of
 // services, with all that these need.
-func (r *runner) services(ctx context.Context) error {
-	g := r.project.Graph
-	var services []string
-	for _, name := range r.need {
-		if g.Node(name).Kind == graph.KindService {
-			services = append(services, name)
-		}
-	}
-	if len(services) == 0 {
+func (r *runner) services(ctx context.Context, w *work) error {
+	if len(w.services) == 0 {
 		return nil
 	}
-	mode := graph.SelectNeeds
-	if r.flags.only {
-		mode = graph.SelectOnly
+	c := r.client.Load()
+	if c == nil {
+		var err error
+		if c, _, err = r.app.connectOrStart(ctx, w.project, r.place, r.flags.strictPorts(), r.flags.jobs); err != nil {
+			return err
+		}
+		r.client.Store(c)
 	}
-	external, err := g.Need(services, mode)
-	if err != nil {
-		return err
-	}
-	r.external = external
-	c, _, err := r.app.connectOrStart(ctx, r.project, r.place, r.flags.strictPorts(), r.flags.jobs)
-	if err != nil {
-		return err
-	}
-	r.client.Store(c)
-	r.hold = api.Hold{Targets: services, Mode: string(mode), Client: runID(), Digest: g.Digest()}
-	_, err = hold(ctx, c, r.hold)
+	_, err := hold(ctx, c, r.holdOf(w))
 	return err
+}
+
+// holdOf is what we ask of the engine of the checkout.
+func (r *runner) holdOf(w *work) api.Hold {
+	return api.Hold{Targets: w.services, Mode: string(r.serviceMode()), Client: r.id, Watch: r.flags.watch, Digest: w.project.Graph.Digest()}
 }
 
 // stay mirrors the engine, and follows the one that replaces a killed one.
@@ -347,7 +297,7 @@ func (r *runner) stay(ctx context.Context) {
 		if err != nil {
 			return // its tasks say that the services are gone
 		}
-		if _, err := hold(ctx, next, r.hold); err != nil {
+		if _, err := hold(ctx, next, r.holdOf(r.work.Load())); err != nil {
 			r.app.say("cannot hold the services again: %v", err)
 			return
 		}
@@ -356,27 +306,36 @@ func (r *runner) stay(ctx context.Context) {
 	}
 }
 
-// bindings are the values that references have: those of the checkout's engine
-// when there is one.
-func (r *runner) bindings(ctx context.Context) (*bind.Binding, error) {
-	store, err := logs.Open(r.place.Logs)
-	if err != nil {
-		return nil, err
+// renew takes in what the engine of the checkout has bound since.
+func (r *runner) renew(ctx context.Context) error {
+	c := r.client.Load()
+	if c == nil {
+		return nil
 	}
-	var snapshot api.Bindings
-	if c := r.client.Load(); c != nil {
-		if err := c.Call(ctx, api.MethodBindings, nil, &snapshot); err != nil {
-			return nil, err
-		}
+	var b api.Bindings
+	err := c.Call(ctx, api.MethodBindings, nil, &b)
+	if err == nil {
+		r.bound.Load().Renew(b.Values)
 	}
-	b := bind.FromSnapshot(r.project.Graph, dirsOf(r.place, store), snapshot.Values, bind.Options{Environ: os.Environ()})
+	return err
+}
+
+// bind is what the references of a graph mean: what was known, until the next
+// renew.
+func (r *runner) bind(g *graph.Graph, store *logs.Store) *bind.Binding {
+	known := map[string]string{}
+	if former := r.bound.Load(); former != nil {
+		known = former.Snapshot()
+	}
+	b := bind.FromSnapshot(g, dirsOf(r.place, store), known, bind.Options{Environ: os.Environ()})
 	for name, values := range r.values {
 		b.SetValues(name, values)
 	}
-	return b, nil
+	r.bound.Store(b)
+	return b
 }
 
-func (r *runner) options(b *bind.Binding) engine.Options {
+func (r *runner) options(w *work, store *logs.Store) engine.Options {
 	caching, hashes := r.app.openCaching(r.place)
 	if caching != nil {
 		caching.Force, caching.Verify = r.flags.force, r.flags.verify
@@ -385,29 +344,35 @@ func (r *runner) options(b *bind.Binding) engine.Options {
 		trimCache(caching)
 		endCaching(caching, hashes)
 	}
-	local := &engine.Local{External: r.external, Output: r.output, AtOnce: true, ExtraArgs: map[string][]string{}, Result: r.results.add}
-	local.Replay = func(node string) bool { return r.app.verbose || slices.Contains(r.asked, node) }
+	local := &engine.Local{Output: r.output, AtOnce: true, ExtraArgs: map[string][]string{}, Result: r.results.add, BeforeTask: r.renew, External: r.external}
+	local.Replay = func(node string) bool { return r.app.verbose || slices.Contains(r.work.Load().asked, node) }
 	if len(r.extra) > 0 {
-		local.ExtraArgs[r.asked[0]] = r.extra
+		local.ExtraArgs[w.asked[0]] = r.extra
 	}
-	if len(r.need)+len(r.clean)-len(r.external) == 1 && len(r.asked) == 1 {
-		local.Foreground = r.asked[0]
+	if len(w.need)+len(r.clean)-len(w.external) == 1 && len(w.asked) == 1 {
+		local.Foreground = w.asked[0]
 	}
-	if r.client.Load() != nil {
-		local.BeforeTask = func(ctx context.Context) error {
-			var snapshot api.Bindings
-			if err := r.client.Load().Call(ctx, api.MethodBindings, nil, &snapshot); err != nil {
-				return err
-			}
-			b.Renew(snapshot.Values)
-			return nil
-		}
-	}
-	return engine.Options{
-		Graph: r.project.Graph, Bind: func(*graph.Graph) *bind.Binding { return b },
+	o := engine.Options{
+		Graph: w.project.Graph, Bind: func(g *graph.Graph) *bind.Binding { return r.bind(g, store) },
 		Spawner: direct{}, Clock: engine.SystemClock{}, Results: engine.Results{Caching: caching, Hashes: hashes, Values: filepath.Join(r.place.Dir, "values")},
 		Run: runID(), Jobs: r.flags.jobs, KeepGoing: r.flags.keepGoing, Local: local,
 	}
+	if r.flags.watch {
+		r.watched(&o)
+	}
+	return o
+}
+
+// external names the nodes of a graph that the checkout's engine runs for us.
+func (r *runner) external(g *graph.Graph) []string {
+	w := r.work.Load()
+	if w.project.Graph != g {
+		var err error
+		if w, err = r.workOf(&lang.Project{Graph: g}); err != nil {
+			return nil // Load has refused such a graph
+		}
+	}
+	return w.external
 }
 
 // output gives a task its prefixed lines on our standard output.
@@ -420,71 +385,34 @@ func (r *runner) output(node string) (out, errOut io.Writer, done func()) {
 	}
 }
 
-// lines cuts a stream into lines. Not safe for concurrent use.
-type lines struct {
-	show func([]byte)
-	rest []byte
-}
-
-// Write shows the lines that are complete.
-func (l *lines) Write(b []byte) (int, error) {
-	n := len(b)
-	for {
-		i := indexByte(b, '\n')
-		if i < 0 {
-			l.rest = append(l.rest, b...)
-			return n, nil
-		}
-		l.show(append(l.rest, b[:i]...))
-		l.rest, b = nil, b[i+1:]
-	}
-}
-
-func (l *lines) flush() {
-	if len(l.rest) > 0 {
-		l.show(l.rest)
-		l.rest = nil
-	}
-}
-
-func indexByte(b []byte, c byte) int {
-	for i := range b {
-		if b[i] == c {
-			return i
-		}
-	}
-	return -1
-}
-
 // follow runs the targets on our engine and reports.
 func (r *runner) follow(ctx context.Context) error {
-	e := r.engine
-	quiet := r.single() && !r.app.verbose
+	e, w := r.engine, r.work.Load()
+	quiet := r.single() && !r.app.verbose && !r.flags.watch
 	r.app.replay(ctx, r.place, r.logs, false)
 	stop, err := e.Events(0, func(ev api.Event) {
 		if !quiet && !r.isExternal(ev.Node) {
 			r.screen.event(ev)
 		}
+		r.watch.heard(ev)
 	})
 	if err != nil {
 		return err
 	}
 	defer stop()
-	if _, err := e.Hold(holder, r.need, graph.SelectExact); err != nil {
+	if r.flags.watch {
+		if _, err := e.HoldWatching(holder, w.named, r.flags.mode()); err != nil {
+			return err
+		}
+		return errors.Join(r.again(ctx), r.release(ctx))
+	}
+	if _, err := e.Hold(holder, w.need, graph.SelectExact); err != nil {
 		return err
 	}
-	if r.client.Load() != nil {
-		sctx, leave := context.WithCancel(ctx)
-		defer leave()
-		go r.stay(sctx)
-	}
-	failed, err := e.Settle(ctx, r.need)
-	st, _ := e.Status(r.need)
+	failed, err := e.Settle(ctx, w.need)
+	st, _ := e.Status(w.need)
 	st.Nodes = append(st.Nodes, cleanStatus(r.clean)...)
-	_, rerr := e.Release(holder, nil, false)
-	if rerr == nil {
-		rerr = e.Gone(context.WithoutCancel(ctx), r.need)
-	}
+	rerr := r.release(ctx)
 	switch {
 	case err != nil:
 		return err
@@ -499,14 +427,15 @@ func (r *runner) follow(ctx context.Context) error {
 	return rerr
 }
 
-func (r *runner) isExternal(name string) bool {
-	for _, x := range r.external {
-		if x == name {
-			return true
-		}
+// release lets go of the tasks and waits until none runs.
+func (r *runner) release(ctx context.Context) error {
+	if _, err := r.engine.Release(holder, nil, false); err != nil {
+		return err
 	}
-	return false
+	return r.engine.Gone(context.WithoutCancel(ctx), r.work.Load().need)
 }
+
+func (r *runner) isExternal(name string) bool { return slices.Contains(r.work.Load().external, name) }
 
 // mirror tells our engine what the checkout's engine does for us, from its
 // state now on.
@@ -537,14 +466,15 @@ func (r *runner) failure(st api.Status) error {
 	if r.client.Load() != nil {
 		store, _ = logs.Open(r.place.Logs)
 	}
-	if r.app.json {
+	asked := r.work.Load().asked
+	if r.app.json && !r.flags.watch {
 		r.app.printJSON(st)
 	}
 	if !r.single() || r.client.Load() != nil {
 		r.screen.failures(st, store)
 	}
 	for _, n := range st.Nodes {
-		if len(r.asked) != 1 || n.Name != r.asked[0] || n.State != "failed" {
+		if len(asked) != 1 || n.Name != asked[0] || n.State != "failed" {
 			continue
 		}
 		if r.single() {
@@ -564,7 +494,7 @@ func (r *runner) letGo() error {
 	defer cancel()
 	c := r.client.Load()
 	defer c.Close()
-	err := c.Call(ctx, api.MethodRelease, api.Release{Client: r.hold.Client}, nil)
+	err := c.Call(ctx, api.MethodRelease, api.Release{Client: r.id}, nil)
 	var none *control.ErrNoEngine
 	if errors.As(err, &none) {
 		return nil

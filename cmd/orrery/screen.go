@@ -101,8 +101,8 @@ func (s *screen) event(ev api.Event) {
 		s.own("·", bold, "orrery", ev.Text)
 		return
 	}
-	if ev.From == ev.State && (ev.State == "succeeded" || ev.State == "skipped" || ev.State == "failed" || ev.State == "cancelled") {
-		s.own("·", bold, ev.Node, ev.Text) // what ended long ago: only the text is news
+	if ev.From == ev.State && ev.Text != "" && ofTask(ev.State) {
+		s.own("·", bold, ev.Node, ev.Text) // only the text is news
 		return
 	}
 	took := s.took(ev)
@@ -142,10 +142,19 @@ func (s *screen) event(ev api.Event) {
 			s.own("·", dim, ev.Node, join(ev.State, ev.Text))
 		}
 	case "down":
-		if ev.From != "waiting" && ev.From != "blocked" && ev.From != "scheduled" {
+		if ev.From != "waiting" && ev.From != "blocked" && ev.From != "scheduled" && !ofTask(ev.From) {
 			s.own("·", dim, ev.Node, join("stopped", ev.Text))
 		}
 	}
+}
+
+// ofTask reports whether a state is one that only tasks have.
+func ofTask(state string) bool {
+	switch state {
+	case "running", "succeeded", "skipped", "failed", "cancelled":
+		return true
+	}
+	return false
 }
 
 // took is " in 1.2 s" at the end of what a node was at, from its events; it is

@@ -51,6 +51,7 @@ func (e *Engine) apply(g *graph.Graph) error {
 	e.graph, e.digest, e.bind = g, g.Digest(), e.opt.Bind(g)
 	e.keep.put(keptGraph, g, nil)
 	e.replaceNodes(g)
+	e.outsource()
 	e.rehold()
 	for _, c := range changes {
 		if n := e.byName[c.Name]; c.Op == "changed" {

@@ -112,8 +112,9 @@ type Local struct {
 	Foreground string
 	// ExtraArgs are added to the argv of a task (orrery run T -- ARGS).
 	ExtraArgs map[string][]string
-	// External names nodes that the other engine runs; Mirror tells their state.
-	External []string
+	// External names the nodes of a graph that the other engine runs; Mirror
+	// tells their state. nil: there are none.
+	External func(*graph.Graph) []string
 	// Replay says whether the output of a task that is restored is shown again;
 	// nil: of none.
 	Replay func(node string) bool
@@ -151,11 +152,12 @@ type Engine struct {
 
 // applied is the graph that runs, and what its references mean.
 type applied struct {
-	graph  *graph.Graph
-	digest string // of graph
-	bind   *bind.Binding
-	loads  int // evaluations that were begun
-	newest int // the one that runs; 0: the first
+	graph   *graph.Graph
+	digest  string // of graph
+	bind    *bind.Binding
+	loads   int             // evaluations that were begun
+	newest  int             // the one that runs; 0: the first
+	mirrors map[string]Cond // what the other engine has told of its nodes
 }
 
 // schedule is which tasks run and wait.
@@ -174,12 +176,6 @@ func New(o Options) *Engine {
 		byName: make(map[string]*node, len(o.Graph.Nodes)),
 		holds:  map[string]*hold{}, schedule: schedule{pools: map[string]int{}},
 	}
-	external := map[string]bool{}
-	if o.Local != nil {
-		for _, name := range o.Local.External {
-			external[name] = true
-		}
-	}
 	if o.Keeper != nil {
 		e.keep = newKeep(o.Keeper, func(err error) { e.post(func() { e.say(err.Error()) }) })
 		e.keep.put(keptGraph, o.Graph, nil)
@@ -187,9 +183,9 @@ func New(o Options) *Engine {
 	e.nodes = make([]*node, len(o.Graph.Nodes))
 	for i, def := range o.Graph.Nodes {
 		n := newNode(def, o.Graph)
-		n.external = external[def.Name()]
 		e.nodes[i], e.byName[def.Name()] = n, n
 	}
+	e.outsource()
 	return e
 }
 
@@ -246,6 +242,7 @@ func (e *Engine) settle() {
 		e.dirty = nil
 		for _, n := range batch {
 			n.queued = false
+			e.considerInputs(n)
 			e.consider(n)
 			e.considerWatch(n)
 			e.save(n)

@@ -277,6 +277,9 @@ func (e *Engine) restoreHolds(r Restored) {
 	e.held = true // once, if not now
 	for name, kept := range holds {
 		h := &hold{wants: kept.Wants, nodes: map[string]bool{}}
+		for _, w := range kept.Wants {
+			h.watch = h.watch || w.Watch
+		}
 		for node, held := range kept.Nodes {
 			if n := e.byName[node]; n != nil {
 				h.nodes[node] = held

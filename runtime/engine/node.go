@@ -75,7 +75,9 @@ type taskRun struct {
 	again  bool              // run it again when it has ended: its result is of the past
 	once   bool              // run it although nobody holds it
 	digest string            // of its outputs, when it last succeeded
+	runs   int               // how often it has succeeded
 	alarm  alarm             // when it runs by its schedule
+	inputs inputWatch
 }
 
 func newNode(def *graph.Node, g *graph.Graph) *node {
@@ -238,7 +240,9 @@ func (e *Engine) considerStart(n *node) {
 		return
 	}
 	if n.task != nil {
-		e.startTask(n)
+		if !n.task.inputs.wait { // touched when they are watched
+			e.startTask(n)
+		}
 		return
 	}
 	if n.onDemand() {

@@ -123,6 +123,7 @@ func (e *Engine) finishTask(n *node, r task.Result) {
 	}
 	if n.task.again {
 		n.task.again = false
+		e.uncancel() // by a run that is of the past
 		e.admit()
 		e.reset(n)
 		e.touch(n)
@@ -179,7 +180,12 @@ func (e *Engine) admit() {
 func (e *Engine) rebuilt(n *node, r task.Result) {
 	old := n.task.digest
 	n.task.digest = r.Digest
-	if old == "" || old == r.Digest {
+	if !r.Cached {
+		n.task.runs++
+	}
+	changed := old != "" && old != r.Digest
+	e.followers(n, changed)
+	if !changed {
 		return
 	}
 	for _, edge := range n.in {

@@ -185,13 +185,16 @@ func (e *Engine) outputsBelow(*node) []string {
 func (e *Engine) filesChanged(c watch.Change) {
 	name, i, ok := strings.Cut(strings.TrimPrefix(c.ID, watchNode), " ")
 	n := e.byName[name]
+	why := changeText(c)
+	if i == "inputs" {
+		if n != nil && n.task != nil && n.holders > 0 && !e.scheduled(n) {
+			e.rerun(n, why)
+		}
+		return
+	}
 	index := 0
 	if _, err := fmt.Sscan(i, &index); !ok || err != nil || n == nil || n.holders == 0 || index >= len(n.def.Common().Watch) {
 		return
-	}
-	why := c.Files[0] + " changed"
-	if c.Count > 1 {
-		why = fmt.Sprintf("%s and %d more changed", c.Files[0], c.Count-1)
 	}
 	do := n.def.Common().Watch[index].Do
 	switch {
@@ -206,6 +209,13 @@ func (e *Engine) filesChanged(c watch.Change) {
 	}
 }
 
+func changeText(c watch.Change) string {
+	if c.Count > 1 {
+		return fmt.Sprintf("%s and %d more changed", c.Files[0], c.Count-1)
+	}
+	return c.Files[0] + " changed"
+}
+
 // rerun has a task run again: one that runs is stopped first, for its result
 // is of the past.
 func (e *Engine) rerun(n *node, why string) {
@@ -213,13 +223,14 @@ func (e *Engine) rerun(n *node, why string) {
 		return
 	}
 	e.publish(n, n.show.State, why)
+	e.uncancel()
+	e.unsettle(n)
 	if n.task.cancel != nil {
 		n.task.again = true
 		n.task.cancel()
 		return
 	}
 	n.task.once = n.holders == 0
-	e.failed = false
 	e.reset(n)
 	e.touch(n)
 	if e.scheduled(n) {
