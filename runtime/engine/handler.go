@@ -196,7 +196,7 @@ func (h *Handler) release(ctx context.Context, conn *control.Conn, params json.R
 	}
 	freed, err := h.Engine.Release(holderOf(conn, p.Client), p.Names, p.Now)
 	if err == nil {
-		err = h.Engine.Gone(ctx, freed)
+		err = h.Engine.Gone(ctx, h.Engine.withCleanup(freed))
 	}
 	return over(err)
 }

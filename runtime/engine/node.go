@@ -223,7 +223,8 @@ func (e *Engine) considerStart(n *node) {
 	waiting := ""
 	for _, edge := range n.out {
 		to := e.byName[edge.To]
-		if to.conds&condBit(edge.Cond) != 0 || to.holders == 0 && !to.external && edge.Cond != graph.Stopped {
+		cleansUp := to.task != nil && to.task.once
+		if to.conds&condBit(edge.Cond) != 0 || to.holders == 0 && !to.external && !cleansUp && edge.Cond != graph.Stopped {
 			continue // holds, or was left out on purpose (only)
 		}
 		if why, root := e.never(to, edge.Cond); why != "" {
@@ -299,7 +300,7 @@ func (e *Engine) block(n *node, why, root string) {
 	}
 	n.show.Reason, n.show.Cause = notStarted+why, root
 	if n.task != nil {
-		n.task.done = true
+		n.task.done, n.task.once = true, false
 	}
 	e.become(n, stateBlocked, n.show.Reason)
 	if n.task != nil && n.task.alarm.turn == due {

@@ -14,7 +14,7 @@ import (
 func (e *Engine) startTask(n *node) {
 	scheduled := n.task.alarm.turn == due
 	if e.failed && !e.opt.KeepGoing && !scheduled && !e.follows(n) {
-		n.task.done = true
+		n.task.done, n.task.once = true, false
 		n.show.Reason = "not started: another task has failed"
 		e.become(n, stateCancelled, n.show.Reason)
 		e.gone(n)
