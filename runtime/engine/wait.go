@@ -107,6 +107,7 @@ func (e *Engine) withCleanup(names []string) []string {
 			}
 		}
 	})
+	slices.Reverse(all) // a wait looks at the last ones first, and these begin when the services have stopped
 	return all
 }
 
