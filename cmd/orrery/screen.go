@@ -101,7 +101,7 @@ func (s *screen) event(ev api.Event) {
 		s.own("·", bold, "orrery", ev.Text)
 		return
 	}
-	if ev.From == ev.State && ev.Text != "" && ofTask(ev.State) {
+	if ev.From == ev.State && ev.Text != "" && (ofTask(ev.State) || ev.State == "waiting") {
 		s.own("·", bold, ev.Node, ev.Text) // only the text is news
 		return
 	}

@@ -102,6 +102,9 @@ func (e *Engine) considerAlarm(n *node) {
 	switch {
 	case !e.scheduled(n):
 		a.disarm()
+		if !n.live() {
+			a.turn = resting // it was to run, and waited
+		}
 	case a.stop == nil:
 		if a.Next.IsZero() {
 			a.plan(n.def.Task.Schedule, e.opt.Clock.Wall())

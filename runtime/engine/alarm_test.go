@@ -300,6 +300,29 @@ func TestScheduleNeeded(t *testing.T) {
 	}
 }
 
+// TestScheduleWaits: a run that waits for a service counts as one; released
+// meanwhile, it is forgotten.
+func TestScheduleWaits(t *testing.T) {
+	r := newTimed(t, "UTC", "2026-01-10 12:00", svc("db", func(s *graph.Service) {
+		s.Ready = &graph.Probe{Kind: "file", Path: graph.Lit("/nonexistent/ready")}
+	}), job("backup", "exit 0", every(time.Hour, 0), func(t *graph.Task) { t.After = []graph.Dep{{Node: "db"}} }))
+	if _, err := r.e.Hold("test", nil, graph.SelectNeeds); err != nil {
+		t.Fatal(err)
+	}
+	r.until("backup", stateScheduled)
+	r.clock.move(time.Hour)
+	r.until("backup", stateWaiting)
+	r.clock.move(time.Hour)
+	r.down()
+	if _, err := r.e.Hold("test", []string{"backup"}, graph.SelectNeeds); err != nil {
+		t.Fatal(err)
+	}
+	r.until("backup", stateScheduled)
+	if got := r.runs(); len(got) != 0 {
+		t.Errorf("got %v", got)
+	}
+}
+
 // memory is a Keeper in memory.
 type memory struct {
 	items map[string][]byte
