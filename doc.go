@@ -14,6 +14,7 @@
 //	runtime/keeper    the small process that owns what outlives an engine
 //	runtime/machine   the one pure decision
 //	runtime/proc      processes: spawn, signal, kill a whole tree
+//	runtime/sandbox   what a program may touch: rules of the kernel, and a witness
 //	runtime/bind      ports, sockets, references
 //	runtime/notify    the sd_notify receiver
 //	runtime/probe     readiness and liveness probes

@@ -331,7 +331,7 @@ def service(name: str, *, cwd: Path | None = ..., env: dict[str, Text | None] = 
         overrides: Free form for one exporter: {"systemd": {...}}.
         log: Rotation of its output.
     """
-def task(name: str, *, cwd: Path | None = ..., env: dict[str, Text | None] = ..., user: str | None = ..., after: list[Node | Cond] = ..., before: list[Node] = ..., uses: list[Node] = ..., watch: Path | Pattern | list[Path | Pattern] | Watch | list[Path | Pattern | list[Path | Pattern] | Watch] = ..., part_of: Node | None = ..., labels: list[str] = ..., description: str = ..., command: list[Text] | Text | None = ..., steps: list[list[Text]] = ..., inputs: Path | Pattern | list[Path | Pattern] = ..., outputs: dict[str, Path | Pattern] = ..., values: list[str] = ..., creates: Path | list[Path] = ..., status: list[Text] | Text | None = ..., template: ServiceNode | None = ..., gates: ServiceNode | None = ..., cache: bool | None = ..., cache_key: list[Text] = ..., pass_env: list[str] = ..., sandbox: Literal["off", "warn", "strict"] = ..., network: bool | None = ..., pool: str | Pool | None = ..., timeout: str | None = ..., retries: int = ..., schedule: Schedule | None = ..., tools: list[ToolValue] = ..., interactive: bool = ...) -> TaskNode:
+def task(name: str, *, cwd: Path | None = ..., env: dict[str, Text | None] = ..., user: str | None = ..., after: list[Node | Cond] = ..., before: list[Node] = ..., uses: list[Node] = ..., watch: Path | Pattern | list[Path | Pattern] | Watch | list[Path | Pattern | list[Path | Pattern] | Watch] = ..., part_of: Node | None = ..., labels: list[str] = ..., description: str = ..., command: list[Text] | Text | None = ..., steps: list[list[Text]] = ..., inputs: Path | Pattern | list[Path | Pattern] = ..., outputs: dict[str, Path | Pattern] = ..., values: list[str] = ..., creates: Path | list[Path] = ..., status: list[Text] | Text | None = ..., template: ServiceNode | None = ..., gates: ServiceNode | None = ..., cache: bool | None = ..., cache_key: list[Text] = ..., pass_env: list[str] = ..., sandbox: Literal["off", "warn", "strict"] | None = ..., network: bool | None = ..., pool: str | Pool | None = ..., timeout: str | None = ..., retries: int = ..., schedule: Schedule | None = ..., tools: list[ToolValue] = ..., interactive: bool = ...) -> TaskNode:
     """A program that runs to its end.
 
     Args:
@@ -358,8 +358,8 @@ def task(name: str, *, cwd: Path | None = ..., env: dict[str, Text | None] = ...
         cache: None: cached when it declares inputs or outputs and touches no live service; False: never.
         cache_key: What its result depends on besides inputs, such as a database's data_id.
         pass_env: Variables, or patterns of them, that it sees; keyed by value.
-        sandbox: Whether undeclared files are out of reach.
-        network: Whether the sandbox leaves the network open.
+        sandbox: "strict": reading, listing or writing what is not declared is refused, and the failure says what to add; "warn": it is only said. None: off, and warn under run --verify. See docs/sandbox.md.
+        network: False: it gets no sockets but unix ones, sandbox or not.
         pool: A limit on how many run at a time.
         timeout: Time after which it is stopped and has failed.
         retries: Further tries after a failure.

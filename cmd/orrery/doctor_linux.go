@@ -38,12 +38,27 @@ func (d *diagnosis) machine() {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		d.add("subreaper", checkBroken, "what filters system calls here must let prctl through", "this kernel refuses: %v", err)
 	}
-	if abi, _, e := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION); e == 0 {
-		d.add("landlock", checkOK, "", "ABI %d", abi)
-	} else {
-		d.add("landlock", checkNote, "", "this kernel has none: tasks cannot be kept from undeclared files")
-	}
+	d.sandboxes(proc.SandboxMeans())
 	d.numbers()
+}
+
+// sandboxes looks at what keeps tasks from files that they do not declare.
+func (d *diagnosis) sandboxes(abi int, watches bool) {
+	switch {
+	case abi == 0:
+		d.add("landlock", checkNote, "Linux 5.13 or newer with landlock in its lsm= list", "this kernel has none: a task with sandbox = \"strict\" fails")
+	case abi < 6:
+		d.add("landlock", checkOK, "", "ABI %d: in a strict sandbox, files are refused; signals and abstract sockets are not (ABI 6)", abi)
+	default:
+		d.add("landlock", checkOK, "", "ABI %d", abi)
+	}
+	if !watches {
+		d.add("seccomp", checkNote, "", "system calls cannot be listened to here: sandboxes do not say which files a task touches")
+		return
+	}
+	if scope := procNumber("kernel/yama/ptrace_scope"); scope > 0 && os.Geteuid() != 0 {
+		d.add("seccomp", checkNote, "sysctl kernel.yama.ptrace_scope=0, or use orrery run", "ptrace_scope is %d: the tasks of orrery up run in sandboxes that cannot say which files they touch", scope)
+	}
 }
 
 // numbers looks at limits that are plain numbers.

@@ -265,7 +265,8 @@ func (h *house) furnish(p *lang.Project, o orders) error {
 		},
 		Watch:   &engine.Watching{Root: h.place.Root, Exclude: []string{h.place.Dir, h.place.Run, h.place.State}, Inputs: inputsOf(p)},
 		Results: engine.Results{Caching: caching, Hashes: hashes, Values: filepath.Join(h.place.Dir, "values")},
-		Keeper:  h.keeper.client, Logs: store, RunDir: filepath.Join(h.place.Run, "s"), Run: h.keeper.client.Run(), Jobs: o.Jobs, KeepGoing: true,
+		Keeper:  h.keeper.client, Logs: store, RunDir: filepath.Join(h.place.Run, "s"), Run: h.keeper.client.Run(),
+		Scheduling: engine.Scheduling{Jobs: o.Jobs, KeepGoing: true},
 	})
 	return nil
 }

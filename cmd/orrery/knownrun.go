@@ -142,14 +142,14 @@ func (a *app) replay(ctx context.Context, place control.Place, logs []keptLog, r
 	for _, l := range logs {
 		names = append(names, l.node)
 	}
-	r := &runner{screen: newScreen(a, names)}
+	shown := newOutputs(newScreen(a, names))
 	for _, l := range logs {
-		out, errOut, done := r.output(l.node)
-		if raw {
+		out, errOut, done := shown.of(l.node)
+		if raw && a.output == "" && !a.json {
 			out, errOut = os.Stdout, os.Stderr
 		}
 		err := task.Replay(ctx, c.Store, l.log, out, errOut)
-		done()
+		done(task.Succeeded)
 		if err != nil {
 			a.say("cannot show again what %s printed: %v", l.node, err)
 		}

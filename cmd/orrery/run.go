@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -39,6 +38,7 @@ type runFlags struct {
 	verify     bool
 	dryRun     bool
 	watch      bool
+	output     string
 	engineFlags
 }
 
@@ -50,6 +50,18 @@ func runCommand(a *app) *cobra.Command {
 		Long: `Runs tasks with what they need, in this process. Services that they need are
 used as they are when they run already; those that this command started are
 stopped after. ARGS are added to the command of the one task named.
+
+Of the tasks that wait for one of the -j jobs, the one that holds up most starts
+first. The tasks share these jobs with the makes that they run (also ninja, cargo
+and gcc -flto=jobserver), through MAKEFLAGS; run from a recipe of make that begins
+with "+", orrery shares the jobs of that make.
+
+One task alone has the terminal. What several print is shown as --output says:
+prefixed lines as they come; grouped, each task's lines together when it has
+ended (the default when CI is set; with GITHUB_ACTIONS as groups of the log);
+failed, only those of tasks that failed, at the end; or none. The last 20 lines
+of each failed task are shown again at the end. What a cached task had printed is
+shown again if it was named, or with -v.
 
 With --watch it then waits, and when an input of the tasks changes (declared
 inputs, programs of the project, services.star and what it reads) it runs again
@@ -79,9 +91,10 @@ prints the status of each run on a line.`,
 	fl.BoolVar(&f.all, "all", false, "as --with-dependents; without targets: every task")
 	fl.BoolVar(&f.keepGoing, "keep-going", false, "run what can still be run after a failure")
 	fl.BoolVar(&f.force, "force", false, "run what is cached, too")
-	fl.BoolVar(&f.verify, "verify", false, "run everything twice, and fail where the results differ")
+	fl.BoolVar(&f.verify, "verify", false, "run everything twice, fail where the results differ, and say what is touched and not declared")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "only say what would run")
 	fl.BoolVar(&f.watch, "watch", false, "then run again what is affected by each change, until ^C")
+	fl.StringVar(&f.output, "output", "", "what tasks print: `HOW` is prefixed, grouped, failed or none (default prefixed, under CI grouped)")
 	f.add(c)
 	c.MarkFlagsMutuallyExclusive("only", "with-dependents", "all")
 	c.MarkFlagsMutuallyExclusive("watch", "dry-run")
@@ -101,6 +114,12 @@ func (f *runFlags) mode() graph.Selection {
 }
 
 func (a *app) run(ctx context.Context, names, extra []string, f runFlags) error {
+	switch f.output {
+	case "", asPrefixed, asGrouped, asFailed, asNone:
+		a.output = f.output
+	default:
+		return usageError{fmt.Errorf("--output: got %q, want prefixed, grouped, failed or none", f.output)}
+	}
 	bare, err := a.barePlace()
 	if err != nil {
 		return err
@@ -165,6 +184,8 @@ type runner struct {
 	client     atomic.Pointer[control.Client] // nil: no service is needed
 	bound      atomic.Pointer[bind.Binding]   // what the references mean
 	screen     *screen
+	outputs    *outputs
+	spawner    announced
 	engine     *engine.Engine
 	watch      watchedRun
 	endCaching func()
@@ -199,6 +220,8 @@ func (r *runner) run(ctx context.Context) error {
 	defer signal.Stop(sigs)
 	w := r.work.Load()
 	r.id, r.screen = runID(), newScreen(r.app, w.need)
+	r.outputs = newOutputs(r.screen)
+	r.spawner.tell = r.started
 	if err := r.services(ctx, w); err != nil {
 		return err
 	}
@@ -344,18 +367,19 @@ func (r *runner) options(w *work, store *logs.Store) engine.Options {
 		trimCache(caching)
 		endCaching(caching, hashes)
 	}
-	local := &engine.Local{Output: r.output, AtOnce: true, ExtraArgs: map[string][]string{}, Result: r.results.add, BeforeTask: r.renew, External: r.external}
+	local := &engine.Local{Output: r.outputs.of, AtOnce: true, ExtraArgs: map[string][]string{}, Result: r.results.add, BeforeTask: r.renew, External: r.external, Asked: w.named}
 	local.Replay = func(node string) bool { return r.app.verbose || slices.Contains(r.work.Load().asked, node) }
 	if len(r.extra) > 0 {
 		local.ExtraArgs[w.asked[0]] = r.extra
 	}
-	if len(w.need)+len(r.clean)-len(w.external) == 1 && len(w.asked) == 1 {
+	if r.alone() {
 		local.Foreground = w.asked[0]
 	}
 	o := engine.Options{
 		Graph: w.project.Graph, Bind: func(g *graph.Graph) *bind.Binding { return r.bind(g, store) },
-		Spawner: direct{}, Clock: engine.SystemClock{}, Results: engine.Results{Caching: caching, Hashes: hashes, Values: filepath.Join(r.place.Dir, "values")},
-		Run: runID(), Jobs: r.flags.jobs, KeepGoing: r.flags.keepGoing, Local: local,
+		Spawner: &r.spawner, Clock: engine.SystemClock{}, Results: engine.Results{Caching: caching, Hashes: hashes, Values: filepath.Join(r.place.Dir, "values")},
+		Run: runID(), Local: local,
+		Scheduling: engine.Scheduling{Jobs: r.flags.jobs, KeepGoing: r.flags.keepGoing, MakeFlags: os.Getenv("MAKEFLAGS")},
 	}
 	if r.flags.watch {
 		r.watched(&o)
@@ -375,25 +399,12 @@ func (r *runner) external(g *graph.Graph) []string {
 	return w.external
 }
 
-// output gives a task its prefixed lines on our standard output.
-func (r *runner) output(node string) (out, errOut io.Writer, done func()) {
-	show := func(text []byte) { r.screen.line(logs.Line{Node: node, Text: text}) }
-	o, e := &lines{show: show}, &lines{show: show}
-	return o, e, func() {
-		o.flush()
-		e.flush()
-	}
-}
-
 // follow runs the targets on our engine and reports.
 func (r *runner) follow(ctx context.Context) error {
 	e, w := r.engine, r.work.Load()
-	quiet := r.single() && !r.app.verbose && !r.flags.watch
 	r.app.replay(ctx, r.place, r.logs, false)
 	stop, err := e.Events(0, func(ev api.Event) {
-		if !quiet && !r.isExternal(ev.Node) {
-			r.screen.event(ev)
-		}
+		r.event(ev)
 		r.watch.heard(ev)
 	})
 	if err != nil {
@@ -418,8 +429,9 @@ func (r *runner) follow(ctx context.Context) error {
 		return err
 	case len(failed) > 0:
 		return r.failure(st)
-	case !quiet:
-		r.screen.summary(st)
+	case !r.silent():
+		r.summary(st)
+		r.outputs.finish() // of failures that were tolerated
 	}
 	if r.app.json {
 		return errors.Join(rerr, r.app.printJSON(st))
@@ -434,8 +446,6 @@ func (r *runner) release(ctx context.Context) error {
 	}
 	return r.engine.Gone(context.WithoutCancel(ctx), r.work.Load().need)
 }
-
-func (r *runner) isExternal(name string) bool { return slices.Contains(r.work.Load().external, name) }
 
 // mirror tells our engine what the checkout's engine does for us, from its
 // state now on.
@@ -457,34 +467,6 @@ func (r *runner) mirror(ctx context.Context, c *control.Client) {
 		}
 		return r.engine.Mirror(ev.Node, engine.Cond{State: ev.State, Reason: ev.Text})
 	})
-}
-
-// failure reports what failed, and passes on the code of the one task that was
-// asked for.
-func (r *runner) failure(st api.Status) error {
-	var store *logs.Store
-	if r.client.Load() != nil {
-		store, _ = logs.Open(r.place.Logs)
-	}
-	asked := r.work.Load().asked
-	if r.app.json && !r.flags.watch {
-		r.app.printJSON(st)
-	}
-	if !r.single() || r.client.Load() != nil {
-		r.screen.failures(st, store)
-	}
-	for _, n := range st.Nodes {
-		if len(asked) != 1 || n.Name != asked[0] || n.State != "failed" {
-			continue
-		}
-		if r.single() {
-			fmt.Fprintf(os.Stderr, "%s %s failed: %s\n", r.app.paint(red, "✗"), n.Name, n.Reason)
-		}
-		if n.Exit != nil && n.Exit.Signal == "" && n.Exit.Code != 0 {
-			return exitError{n.Exit.Code}
-		}
-	}
-	return exitError{exitFailed}
 }
 
 // letGo releases the services and waits until those that nobody else holds

@@ -90,13 +90,16 @@ func (r *runner) again(ctx context.Context) error {
 		if len(failed) > 0 {
 			verdict = r.failure(st)
 		} else {
-			r.screen.summary(st)
+			r.summary(st)
+			r.outputs.finish()
 		}
 		if r.app.json {
 			if err := json.NewEncoder(os.Stdout).Encode(st); err != nil {
 				return err
 			}
 		}
+		r.outputs.forget()
+		r.spawner.forget()
 		r.app.say("waiting for changes (^C ends)")
 		for r.watch.began.Load() <= st.Seq {
 			select {

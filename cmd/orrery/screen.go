@@ -22,6 +22,8 @@ type screen struct {
 	colors map[string]string
 	began  time.Time
 	since  map[string]time.Time // when each node began what it is at
+	// last writes the end of what a task has printed that ran in this process, false if nothing; nil: none did.
+	last func(w io.Writer, node string) bool
 }
 
 // palette are the colours of names; red is kept for failures.
@@ -55,7 +57,16 @@ func (s *screen) line(l logs.Line) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fmt.Fprintf(os.Stdout, "%s | %s\n", s.name(l.Node), text)
+	fmt.Fprintf(s.out(), "%s | %s\n", s.name(l.Node), text)
+}
+
+// out is where the output of nodes goes: with --json, standard output is for
+// that alone.
+func (s *screen) out() *os.File {
+	if s.app.json {
+		return os.Stderr
+	}
+	return os.Stdout
 }
 
 // own shows one of our lines about a node.
@@ -101,8 +112,12 @@ func (s *screen) event(ev api.Event) {
 		s.own("·", bold, "orrery", ev.Text)
 		return
 	}
-	if ev.From == ev.State && ev.Text != "" && (ofTask(ev.State) || ev.State == "waiting") {
-		s.own("·", bold, ev.Node, ev.Text) // only the text is news
+	if isNews(ev) {
+		s.own("·", bold, ev.Node, ev.Text)
+		return
+	}
+	if isNote(ev) {
+		s.own("!", yellow, ev.Node, ev.Text)
 		return
 	}
 	took := s.took(ev)
@@ -153,6 +168,24 @@ func ofTask(state string) bool {
 	switch state {
 	case "running", "succeeded", "skipped", "failed", "cancelled":
 		return true
+	}
+	return false
+}
+
+// isNews tells why a task runs again, or that a run of its schedule was left out.
+func isNews(ev api.Event) bool {
+	if ev.From != ev.State || ev.Text == "" {
+		return false
+	}
+	return ev.State == "running" || ev.State == "waiting" || ofTask(ev.State) && ev.Cause != ""
+}
+
+// isNote tells the warnings about a task that has ended: what is wrong with the
+// cache, what it touches and does not declare.
+func isNote(ev api.Event) bool {
+	switch ev.State {
+	case "succeeded", "failed", "skipped", "cancelled":
+		return ev.From == ev.State && ev.Text != ""
 	}
 	return false
 }
@@ -219,28 +252,41 @@ func (s *screen) summary(st api.Status) {
 	}
 }
 
+const (
+	lastShown = 20 // lines of each failed node
+	mostShown = 10 // nodes of which more is told than their names and reasons
+)
+
 // failures reports what has failed: the root cause first, its last lines, the
 // log's path and where to look further; then what it kept from starting.
 func (s *screen) failures(st api.Status, store *logs.Store) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := os.Stderr
+	failed, blocked := 0, 0
 	for _, n := range st.Nodes {
 		if !failedState(n) {
 			continue
 		}
+		failed++
 		fmt.Fprintf(w, "\n%s %s\n", s.app.paint(red, "✗"), s.app.paint(bold, join(n.Name+" "+strings.ReplaceAll(n.State, "-", " "), n.Reason)))
-		if store == nil {
+		if failed > mostShown || s.last != nil && s.last(w, n.Name) || store == nil {
 			continue
 		}
-		if lastLines(w, store, n.Name, 20) {
+		if lastLines(w, store, n.Name, lastShown) {
 			fmt.Fprintf(w, "  log: %s\n  more: orrery logs %s\n", store.Path(n.Name, logs.Stdout), n.Name)
 		}
 	}
 	for _, n := range st.Nodes {
-		if n.State == "blocked" {
+		if n.State != "blocked" {
+			continue
+		}
+		if blocked++; blocked <= mostShown {
 			fmt.Fprintf(w, "  %s: %s\n", n.Name, n.Reason)
 		}
+	}
+	if more := blocked - mostShown; more > 0 {
+		fmt.Fprintf(w, "  %d more were not started for these reasons\n", more)
 	}
 }
 

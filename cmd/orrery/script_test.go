@@ -175,10 +175,14 @@ func alive(pid int) bool {
 	return ok && p.state != "Z" && p.state != "X"
 }
 
-// scriptCondition answers [root] and [cgroup]: limits are kept by cgroups here.
+// scriptCondition answers [root], [cgroup]: limits are kept by cgroups here, and [landlock]: a sandbox can refuse and tell what.
 func scriptCondition(cond string) (bool, error) {
 	if cond == "root" {
 		return os.Geteuid() == 0, nil
+	}
+	if cond == "landlock" {
+		abi, sees := proc.SandboxMeans()
+		return abi > 0 && sees, nil
 	}
 	if cond == "cgroup" {
 		memory, tasks, cpu := proc.LimitMeans()

@@ -30,7 +30,7 @@ func (f *engineFlags) add(c *cobra.Command) {
 	fl := c.Flags()
 	fl.BoolVar(&f.strict, "strict-ports", false, "fail when a port is taken rather than use another one")
 	fl.BoolVar(&f.noStrict, "no-strict-ports", false, "use another port when one is taken, also for strict ones")
-	fl.IntVarP(&f.jobs, "jobs", "j", 0, "`N` tasks at a time (default: the number of processors)")
+	fl.IntVarP(&f.jobs, "jobs", "j", 0, "`N` jobs at a time, of tasks and of the makes in them (default: the number of processors)")
 	c.MarkFlagsMutuallyExclusive("strict-ports", "no-strict-ports")
 }
 

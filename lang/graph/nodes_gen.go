@@ -466,8 +466,8 @@ type Task struct {
 	Cache       *bool       `json:"cache,omitzero"`       // None: cached when it declares inputs or outputs and touches no live service; False: never.
 	CacheKey    []Text      `json:"cache_key,omitzero"`   // What its result depends on besides inputs, such as a database's data_id.
 	PassEnv     []string    `json:"pass_env,omitzero"`    // Variables, or patterns of them, that it sees; keyed by value.
-	Sandbox     string      `json:"sandbox,omitzero"`     // Whether undeclared files are out of reach.
-	Network     *bool       `json:"network,omitzero"`     // Whether the sandbox leaves the network open.
+	Sandbox     string      `json:"sandbox,omitzero"`     // "strict": reading, listing or writing what is not declared is refused, and the failure says what to add; "warn": it is only said. None: off, and warn under run --verify. See docs/sandbox.md.
+	Network     *bool       `json:"network,omitzero"`     // False: it gets no sockets but unix ones, sandbox or not.
 	Pool        *Pool       `json:"pool,omitzero"`        // A limit on how many run at a time.
 	Timeout     *Duration   `json:"timeout,omitzero"`     // Time after which it is stopped and has failed.
 	Retries     int         `json:"retries,omitzero"`     // Further tries after a failure.

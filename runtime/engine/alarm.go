@@ -186,6 +186,7 @@ func (e *Engine) considerResting(n *node) {
 		}
 	case n.show.State != stateScheduled || !a.told.Equal(a.Next):
 		a.told = a.Next
+		e.queue.leave(n)
 		n.show.Reason, n.show.Cause = "", ""
 		if a.Failed != "" {
 			n.show.Reason = "last run failed: " + a.Failed

@@ -46,7 +46,7 @@ func newTimed(t *testing.T, zone, at string, nodes ...*graph.Node) *timed {
 	r.rig = newRigWith(t, func(o *Options) {
 		o.KeepGoing = true
 		o.Clock.(*fakeClock).set(r.at(t, at))
-	}, nodes...)
+	}, graph.Decl{Nodes: nodes})
 	stop, err := r.e.Events(0, func(ev api.Event) { r.texts <- ev })
 	if err != nil {
 		t.Fatal(err)
@@ -358,7 +358,7 @@ func TestScheduleSuccessor(t *testing.T) {
 	r.rig = restoredRig(t, left, func(o *Options) {
 		o.Keeper = m
 		o.Clock.(*fakeClock).set(r.at(t, "2026-01-10 12:00"))
-	}, job("backup", "exit 0", every(time.Hour, 0)))
+	}, graph.Decl{Nodes: []*graph.Node{job("backup", "exit 0", every(time.Hour, 0))}})
 	stop, err := r.e.Events(0, func(ev api.Event) { r.texts <- ev })
 	if err != nil {
 		t.Fatal(err)

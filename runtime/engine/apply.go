@@ -50,6 +50,10 @@ func (e *Engine) apply(g *graph.Graph) error {
 	all := !slices.Equal(e.graph.Project.Dotenv, g.Project.Dotenv) || !slices.Equal(e.graph.Project.Env, g.Project.Env)
 	e.graph, e.digest, e.bind = g, g.Digest(), e.opt.Bind(g)
 	e.keep.put(keptGraph, g, nil)
+	for _, n := range e.queue.all() {
+		e.queue.leave(n) // touched below, and back
+	}
+	e.pools, e.ranked = poolSizes(g), false
 	e.replaceNodes(g)
 	e.outsource()
 	e.rehold()
@@ -126,7 +130,7 @@ func (e *Engine) replaceNodes(g *graph.Graph) {
 		if n == nil || n.def.Kind != def.Kind {
 			n = fresh
 		} else {
-			n.def, n.in, n.out, n.gates = def, fresh.in, fresh.out, fresh.gates
+			n.def, n.in, n.out, n.gates, n.lacks = def, fresh.in, fresh.out, fresh.gates, -1
 			if n.svc != nil {
 				n.svc.policy = fresh.svc.policy
 			}
@@ -148,6 +152,7 @@ func (e *Engine) trim(n *node) {
 	n.in = slices.DeleteFunc(slices.Clone(n.in), func(edge graph.Edge) bool { return e.byName[edge.From] == nil })
 	n.out = slices.DeleteFunc(slices.Clone(n.out), func(edge graph.Edge) bool { return e.byName[edge.To] == nil })
 	n.gates = slices.DeleteFunc(slices.Clone(n.gates), func(name string) bool { return e.byName[name] == nil })
+	n.lacks = -1
 }
 
 // prune forgets removed nodes of which nothing runs any more.

@@ -12,7 +12,7 @@ import (
 
 // runCached runs a task, or restores its result. It runs outside of the loop.
 func (e *Engine) runCached(ctx context.Context, v view, j *task.Job) task.Result {
-	if e.opt.Results.Caching == nil {
+	if e.opt.Results.Caching == nil && (j.Sandbox == "" || j.Sandbox == "off") {
 		return task.Run(ctx, j)
 	}
 	k, err := keyOf(v, j)
@@ -20,6 +20,10 @@ func (e *Engine) runCached(ctx context.Context, v view, j *task.Job) task.Result
 		return task.Result{State: task.Failed, Reason: err.Error(), Err: err}
 	}
 	j.Hashes = e.opt.Results.Hashes
+	j.Declared = k
+	if e.opt.Results.Caching == nil {
+		return task.Run(ctx, j)
+	}
 	c := *e.opt.Results.Caching
 	c.Replay = e.opt.Local != nil && e.opt.Local.Replay != nil && e.opt.Local.Replay(v.def.Name())
 	return task.RunCached(ctx, j, k, &c)
@@ -81,6 +85,7 @@ func (e *Engine) runTemplate(ctx context.Context, v view) task.Result {
 		return failed(err)
 	}
 	j.Hashes, keyJob.Hashes = e.opt.Results.Hashes, e.opt.Results.Hashes
+	j.Declared, j.Writable = k, []string{t.Tmp}
 	with := &task.Template{Service: t.Service, Tmp: t.Tmp, UID: t.UID, GID: t.GID, Lock: t.Lock, Target: t, Key: keyJob}
 	r := hinted(with.Fill(ctx, j, k, e.opt.Results.Caching))
 	done(r)

@@ -79,13 +79,25 @@ type Options struct {
 	Results Results
 	// Run marks the processes of this engine: ORRERY_ID=<Run>/<node>.
 	Run string
-	// Jobs is how many tasks run at a time; 0: the number of processors.
+	// Scheduling says which tasks run, and how many at a time.
+	Scheduling
+	// Local is set for an orrery run: the tasks run in the invoking process.
+	Local *Local
+}
+
+// Scheduling says which tasks run, and how many at a time.
+type Scheduling struct {
+	// Jobs is how many run at a time, with those of the makes in them; 0: the number of processors, or that of the make above.
 	Jobs int
 	// KeepGoing starts tasks after another one has failed; otherwise what is
 	// not yet running then fails as "cancelled". Services do not count.
 	KeepGoing bool
-	// Local is set for an orrery run: the tasks run in the invoking process.
-	Local *Local
+	// Expected is how long tasks are likely to take, by name: of those that wait for room, the one with the longest way to
+	// the end starts first. What it does not know counts as its median.
+	Expected map[string]time.Duration
+	// MakeFlags is the MAKEFLAGS that we were started with: the jobserver of a make that it names is joined if it can be
+	// reached. Else, and when it is empty, the tasks are given one of ours. Linux only.
+	MakeFlags string
 }
 
 // Results says how the results of tasks are kept.
@@ -106,12 +118,14 @@ type Watching struct {
 // the engine of the checkout.
 type Local struct {
 	// Output gives the standard output and error of a task; done is called when
-	// the task has ended.
-	Output func(node string) (out, err io.Writer, done func())
+	// the task has ended, with how.
+	Output func(node string) (out, err io.Writer, done func(task.State))
 	// Foreground names the task that gets the terminal: our own descriptors.
 	Foreground string
 	// ExtraArgs are added to the argv of a task (orrery run T -- ARGS).
 	ExtraArgs map[string][]string
+	// Asked names the nodes that the run is for: of these, a failure is one even where others only wait for the end.
+	Asked []string
 	// External names the nodes of a graph that the other engine runs; Mirror
 	// tells their state. nil: there are none.
 	External func(*graph.Graph) []string
@@ -164,9 +178,11 @@ type applied struct {
 type schedule struct {
 	work    context.Context // of the tasks
 	running int             // tasks that run
-	queue   []*node         // tasks that only wait for room, the longest first
-	pools   map[string]int  // tasks that run, by pool
+	queue   queue           // tasks that only wait for room
+	pools   map[string]int  // sizes of the declared pools
+	ranked  bool            // the ranks of the tasks are right
 	failed  bool            // a task has failed
+	tokens  *jobserver      // what it shares with the makes below it, or above; nil: nothing
 }
 
 // New makes an engine; nothing runs until Run.
@@ -174,7 +190,7 @@ func New(o Options) *Engine {
 	e := &Engine{
 		opt: o, applied: applied{graph: o.Graph, digest: o.Graph.Digest(), bind: o.Bind(o.Graph)}, mail: make(chan func(), 256), ended: make(chan struct{}),
 		byName: make(map[string]*node, len(o.Graph.Nodes)),
-		holds:  map[string]*hold{}, schedule: schedule{pools: map[string]int{}},
+		holds:  map[string]*hold{}, schedule: schedule{queue: newQueue(), pools: poolSizes(o.Graph)},
 	}
 	if o.Keeper != nil {
 		e.keep = newKeep(o.Keeper, func(err error) { e.post(func() { e.say(err.Error()) }) })
@@ -200,6 +216,8 @@ func (e *Engine) Run(ctx context.Context, idle time.Duration) {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	e.work = work
+	e.tokens = newJobserver(e.opt.Scheduling)
+	defer e.tokens.close()
 	if idle > 0 {
 		stop := e.opt.Clock.AfterFunc(idle, func() { e.post(func() { e.held = true }) })
 		defer stop()
@@ -237,16 +255,21 @@ func (e *Engine) drain() {
 // settle considers every node that something has happened to, until nothing
 // follows any more, and then answers those who wait.
 func (e *Engine) settle() {
-	for len(e.dirty) > 0 {
-		batch := e.dirty
-		e.dirty = nil
-		for _, n := range batch {
-			n.queued = false
-			e.considerInputs(n)
-			e.consider(n)
-			e.considerWatch(n)
-			e.save(n)
-			e.prune(n)
+	for {
+		for len(e.dirty) > 0 {
+			batch := e.dirty
+			e.dirty = nil
+			for _, n := range batch {
+				n.queued = false
+				e.considerInputs(n)
+				e.consider(n)
+				e.considerWatch(n)
+				e.save(n)
+				e.prune(n)
+			}
+		}
+		if e.admit(); len(e.dirty) == 0 {
+			break
 		}
 	}
 	e.answer()

@@ -13,9 +13,12 @@ import (
 
 	"orrery/lang/graph"
 	"orrery/runtime/proc"
+	"orrery/runtime/task"
 )
 
-func discard(string) (io.Writer, io.Writer, func()) { return io.Discard, io.Discard, func() {} }
+func discard(string) (io.Writer, io.Writer, func(task.State)) {
+	return io.Discard, io.Discard, func(task.State) {}
+}
 
 func TestChainStartsInOrderAndStopsInReverse(t *testing.T) {
 	r := newRig(t, svc("a"), svc("b", after(graph.Dep{Node: "a"})), svc("c", after(graph.Dep{Node: "b"})))

@@ -210,18 +210,19 @@ func after(deps ...graph.Dep) func(*graph.Service) {
 
 func newRig(t *testing.T, nodes ...*graph.Node) *rig {
 	t.Helper()
-	return newRigWith(t, func(*Options) {}, nodes...)
+	return newRigWith(t, func(*Options) {}, graph.Decl{Nodes: nodes})
 }
 
-func newRigWith(t *testing.T, change func(*Options), nodes ...*graph.Node) *rig {
+// newRigWith is for other options and declarations.
+func newRigWith(t *testing.T, change func(*Options), d graph.Decl) *rig {
 	t.Helper()
-	return restoredRig(t, Restored{}, change, nodes...)
+	return restoredRig(t, Restored{}, change, d)
 }
 
 // restoredRig is one that follows a killed engine.
-func restoredRig(t *testing.T, left Restored, change func(*Options), nodes ...*graph.Node) *rig {
+func restoredRig(t *testing.T, left Restored, change func(*Options), d graph.Decl) *rig {
 	t.Helper()
-	g, problems := graph.New(graph.Decl{Nodes: nodes})
+	g, problems := graph.New(d)
 	for _, p := range problems {
 		t.Fatalf("%s: %s", p.Node, p.Message)
 	}
@@ -237,7 +238,7 @@ func restoredRig(t *testing.T, left Restored, change func(*Options), nodes ...*g
 		Bind: func(g *graph.Graph) *bind.Binding {
 			return bind.New(table, g, bind.Options{Environ: []string{"PATH=/usr/bin:/bin"}})
 		},
-		Spawner: r.spawn, Clock: r.clock, RunDir: dir + "/n", Run: "test", Jobs: 2,
+		Spawner: r.spawn, Clock: r.clock, RunDir: dir + "/n", Run: "test", Scheduling: Scheduling{Jobs: 2},
 		Local: &Local{Output: discard},
 	}
 	change(&o)

@@ -60,7 +60,7 @@ func (e *Engine) hold(holder string, w want, names []string) error {
 	}
 	h.wants = append(h.wants, w)
 	h.watch = h.watch || w.Watch
-	e.failed = false
+	e.failed, e.ranked = false, false
 	for _, name := range names {
 		n := e.byName[name]
 		if !h.nodes[name] {
@@ -234,6 +234,7 @@ func (e *Engine) reflect(n *node, c Cond) {
 	if n.show.State != c.State {
 		from := n.show.State
 		n.show.State = c.State
+		e.disappoint(n)
 		e.publish(n, from, c.Reason)
 	}
 	gained := on &^ n.conds

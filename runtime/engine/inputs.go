@@ -203,7 +203,7 @@ func (e *Engine) followers(n *node, changed bool) {
 	for _, edge := range n.in {
 		from := e.byName[edge.From]
 		if edge.Ref == "" && edge.Cond != graph.Stopped && from.task != nil && from.task.done && !from.external && !e.scheduled(from) && e.watching(from) {
-			e.rerun(from, n.name()+" ran again")
+			e.rerun(from, n.name(), "ran again")
 		}
 	}
 }
@@ -222,7 +222,7 @@ func (e *Engine) mirrorAnew(n *node, gained conds) {
 	for _, edge := range n.in {
 		from := e.byName[edge.From]
 		if edge.Cond != graph.Stopped && from.task != nil && !from.external && (from.task.done || from.live()) && e.watching(from) {
-			e.rerun(from, n.name()+" came up anew")
+			e.rerun(from, n.name(), "came up anew")
 		}
 	}
 }
@@ -242,8 +242,11 @@ func (e *Engine) outsource() {
 		n.external = there[n.name()]
 		switch {
 		case n.external && !was:
-			if n.task != nil && n.task.cancel != nil {
-				n.task.cancel()
+			if n.task != nil {
+				e.queue.leave(n)
+				if n.task.cancel != nil {
+					n.task.cancel()
+				}
 			}
 			if c, ok := e.mirrors[n.name()]; ok {
 				e.reflect(n, c)

@@ -32,8 +32,8 @@ type node struct {
 	queued   bool     // is in Engine.dirty
 	removed  bool     // is no longer declared: to be stopped and forgotten
 	stale    string   // why it must restart once what it waits for holds again
-	watched  string   // for what its files are watched; "" when they are not
-	watches  int      // subscriptions made
+	watched  watched
+	lacks    int // the place in out of an edge that does not hold, and all behind it do; -1: look at all
 	conds    conds
 	svc      *service // live state of a service; nil of a task
 	task     *taskRun // live state of a task; nil of a service
@@ -78,13 +78,23 @@ type taskRun struct {
 	runs   int               // how often it has succeeded
 	alarm  alarm             // when it runs by its schedule
 	inputs inputWatch
+	rank   time.Duration // what it holds up; see ranks
+	order  int           // its place in the declaration
+	line   *line         // in which it waits, or waited
+	place  int           // where in it; -1: it does not wait for room
+}
+
+// watched is what the watcher was told of a node.
+type watched struct {
+	key   string // for what its files are watched; "" when they are not
+	count int    // subscriptions made
 }
 
 func newNode(def *graph.Node, g *graph.Graph) *node {
-	n := &node{def: def, in: g.In(def.Name()), out: g.Out(def.Name()), gates: g.Gates(def.Name())}
+	n := &node{def: def, lacks: -1, in: g.In(def.Name()), out: g.Out(def.Name()), gates: g.Gates(def.Name())}
 	n.show.State = string(machine.Down)
 	if def.Kind == graph.KindTask {
-		n.task = &taskRun{}
+		n.task = &taskRun{place: -1}
 		return n
 	}
 	n.svc = &service{
@@ -219,30 +229,26 @@ func (e *Engine) gate(n *node) {
 	}
 }
 
+// considerStart starts a node of which every edge holds.
 func (e *Engine) considerStart(n *node) {
-	waiting := ""
-	for _, edge := range n.out {
-		to := e.byName[edge.To]
-		cleansUp := to.task != nil && to.task.once
-		if to.conds&condBit(edge.Cond) != 0 || to.holders == 0 && !to.external && !cleansUp && edge.Cond != graph.Stopped {
-			continue // holds, or was left out on purpose (only)
-		}
-		if why, root := e.never(to, edge.Cond); why != "" {
-			e.block(n, why, root)
-			return
-		}
-		if waiting == "" {
-			waiting = fmt.Sprintf("waits for %s to be %s", edge.To, edge.Cond)
-		}
+	if !e.awaits(n) {
+		n.lacks = -1
 	}
-	if waiting != "" {
-		n.show.Reason = waiting
-		e.become(n, stateWaiting, waiting)
+	if n.lacks < 0 && !e.survey(n) {
+		return
+	}
+	if n.lacks >= 0 {
+		if n.task != nil {
+			e.queue.leave(n)
+		}
+		edge := n.out[n.lacks]
+		n.show.Reason = fmt.Sprintf("waits for %s to be %s", edge.To, edge.Cond)
+		e.become(n, stateWaiting, n.show.Reason)
 		return
 	}
 	if n.task != nil {
 		if !n.task.inputs.wait { // touched when they are watched
-			e.startTask(n)
+			e.wantTask(n)
 		}
 		return
 	}
@@ -253,6 +259,64 @@ func (e *Engine) considerStart(n *node) {
 	n.show.Reason, n.show.Cause = "", ""
 	n.svc.wanted = true
 	e.step(n, machine.Event{Kind: machine.EventStart})
+}
+
+// awaits reports whether an edge is known that does not hold yet, and goes on
+// to the next one when it holds now: a node that waits for many is not looked at
+// as a whole each time that one of them is done.
+func (e *Engine) awaits(n *node) bool {
+	if n.show.State != stateWaiting || n.task != nil && n.task.place >= 0 {
+		return false
+	}
+	for ; n.lacks >= 0 && n.lacks < len(n.out); n.lacks-- {
+		e.queue.steps++
+		if edge := n.out[n.lacks]; !e.satisfied(edge) {
+			why, _ := e.never(e.byName[edge.To], edge.Cond)
+			return why == ""
+		}
+	}
+	return false
+}
+
+// survey looks at every edge of a node and finds the last one that does not
+// hold; false: one never will, and the node is blocked.
+func (e *Engine) survey(n *node) bool {
+	for i, edge := range n.out {
+		e.queue.steps++
+		if e.satisfied(edge) {
+			continue
+		}
+		if why, root := e.never(e.byName[edge.To], edge.Cond); why != "" {
+			n.lacks = -1
+			e.block(n, why, root)
+			return false
+		}
+		n.lacks = i
+	}
+	return true
+}
+
+// satisfied reports whether an edge holds, or was left out on purpose (only).
+func (e *Engine) satisfied(edge graph.Edge) bool {
+	to := e.byName[edge.To]
+	cleansUp := to.task != nil && to.task.once
+	return to.conds&condBit(edge.Cond) != 0 || to.holders == 0 && !to.external && !cleansUp && edge.Cond != graph.Stopped
+}
+
+// disappoint has those who wait for a node, or for the service that it gates,
+// look at all that they wait for: it may be that they wait in vain.
+func (e *Engine) disappoint(n *node) {
+	for _, edge := range n.in {
+		if from := e.byName[edge.From]; from != nil {
+			from.lacks = -1
+			e.touch(from)
+		}
+	}
+	if n.task != nil && n.def.Task.Gates != "" {
+		if gated := e.byName[n.def.Task.Gates]; gated != nil {
+			e.disappoint(gated)
+		}
+	}
 }
 
 // never says why a condition cannot come any more, and which node is at the
@@ -301,6 +365,7 @@ func (e *Engine) block(n *node, why, root string) {
 	n.show.Reason, n.show.Cause = notStarted+why, root
 	if n.task != nil {
 		n.task.done, n.task.once = true, false
+		e.queue.leave(n)
 	}
 	e.become(n, stateBlocked, n.show.Reason)
 	if n.task != nil && n.task.alarm.turn == due {
@@ -317,6 +382,9 @@ func (e *Engine) block(n *node, why, root string) {
 // considerStop stops a node that nobody wants, once everything that stands on
 // it is gone.
 func (e *Engine) considerStop(n *node) {
+	if n.task != nil {
+		e.queue.leave(n)
+	}
 	if !n.live() {
 		if n.show.State == stateWaiting || n.show.State == stateBlocked || n.show.State == stateScheduled {
 			e.reset(n)
@@ -349,6 +417,7 @@ func (e *Engine) considerStop(n *node) {
 // next hold begins anew.
 func (e *Engine) reset(n *node) {
 	if n.task != nil {
+		e.queue.leave(n)
 		n.task.done = false
 		e.set(n, 0, isStarted|isSucceeded|isCompleted)
 	}
@@ -374,5 +443,8 @@ func (e *Engine) become(n *node, state, text string) {
 		return
 	}
 	n.show.State = state
+	if n.bad() || n.svc != nil && n.ended() {
+		e.disappoint(n)
+	}
 	e.publish(n, from, text)
 }

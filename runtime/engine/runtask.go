@@ -58,8 +58,12 @@ func (e *Engine) jobOf(v view) (*task.Job, error) {
 	j := &task.Job{
 		Name: name, Root: b.Root(), Values: t.Values, Retries: t.Retries,
 		Marker: e.passing(name), Interactive: t.Interactive && e.foreground(name),
-		Spawn: func(s *proc.Spec) (task.Process, error) { return e.opt.Spawner.Spawn(s) },
+		Spawn: func(s *proc.Spec) (task.Process, error) {
+			s.Inherit, s.InheritFD = e.tokens.files(), tokenFD
+			return e.opt.Spawner.Spawn(s)
+		},
 	}
+	j.Sandbox, j.NoNetwork = t.Sandbox, t.Network != nil && !*t.Network
 	if t.Timeout != nil {
 		j.Timeout = time.Duration(*t.Timeout)
 	}
@@ -76,7 +80,12 @@ func (e *Engine) jobOf(v view) (*task.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	j.Env = bind.Environ(vars)
+	j.Env = e.tokens.environ(bind.Environ(vars), t.Env)
+	for _, x := range vars {
+		if x.Key == "CREDENTIALS_DIRECTORY" && x.Origin == "secrets" {
+			j.Readable = append(j.Readable, x.Value)
+		}
+	}
 	if j.Dir, err = b.Dir(name); err != nil {
 		return nil, err
 	}
@@ -163,7 +172,7 @@ func (e *Engine) outputOf(v view, j *task.Job) (done func(task.Result), err erro
 	case e.opt.Logs == nil:
 		out, errOut, flush := e.opt.Local.Output(name)
 		j.Stdout, j.Stderr = out, errOut
-		return func(task.Result) { flush() }, nil
+		return func(r task.Result) { flush(r.State) }, nil
 	}
 	c, err := e.opt.Logs.Capture(name, logs.Options{})
 	if err != nil {

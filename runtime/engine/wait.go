@@ -67,14 +67,19 @@ func (e *Engine) wait(ctx context.Context, names []string, done func(*node) bool
 }
 
 // Settle waits until each node is ready or has succeeded, or will not come
-// there by itself; it returns what has failed. No error means that all settled.
+// there by itself; it returns what has failed, but for tasks of which the others
+// only wait for the end. No error means that all settled.
 func (e *Engine) Settle(ctx context.Context, names []string) (failed []api.NodeStatus, err error) {
 	if err := e.wait(ctx, names, e.settled); err != nil {
 		return nil, err
 	}
 	err = e.call(func() {
+		asked := make(map[*node]bool, len(names))
 		for _, name := range names {
-			if n := e.byName[name]; n != nil && n.bad() {
+			asked[e.byName[name]] = true
+		}
+		for _, name := range names {
+			if n := e.byName[name]; n != nil && n.bad() && !e.tolerated(n, func(o *node) bool { return asked[o] }) {
 				failed = append(failed, e.status(n))
 			}
 		}

@@ -132,10 +132,10 @@ func (e *Engine) considerWatch(n *node) {
 	if want {
 		key = fmt.Sprint(len(declared), e.digest)
 	}
-	if key == n.watched {
+	if key == n.watched.key {
 		return
 	}
-	for i := range max(n.watches, len(declared)) {
+	for i := range max(n.watched.count, len(declared)) {
 		id := fmt.Sprintf("%s%s %d", watchNode, n.name(), i)
 		if !want || i >= len(declared) {
 			e.watcher.Remove(id)
@@ -143,7 +143,7 @@ func (e *Engine) considerWatch(n *node) {
 		}
 		e.subscribe(e.watchSpec(n, id, declared[i]), nil)
 	}
-	n.watched, n.watches = key, len(declared)
+	n.watched = watched{key, len(declared)}
 }
 
 // watchSpec is a declared watch in the watcher's words.
@@ -185,10 +185,14 @@ func (e *Engine) outputsBelow(*node) []string {
 func (e *Engine) filesChanged(c watch.Change) {
 	name, i, ok := strings.Cut(strings.TrimPrefix(c.ID, watchNode), " ")
 	n := e.byName[name]
-	why := changeText(c)
+	file, what := c.Files[0], "changed"
+	if c.Count > 1 {
+		what = fmt.Sprintf("and %d more changed", c.Count-1)
+	}
+	why := file + " " + what
 	if i == "inputs" {
 		if n != nil && n.task != nil && n.holders > 0 && !e.scheduled(n) {
-			e.rerun(n, why)
+			e.rerun(n, file, what)
 		}
 		return
 	}
@@ -199,9 +203,9 @@ func (e *Engine) filesChanged(c watch.Change) {
 	do := n.def.Common().Watch[index].Do
 	switch {
 	case do.Task != "":
-		e.rerun(e.byName[do.Task], why)
+		e.rerun(e.byName[do.Task], file, what)
 	case n.task != nil:
-		e.rerun(n, why)
+		e.rerun(n, file, what)
 	case do.Action == "reload":
 		e.step(n, machine.Event{Kind: machine.EventFileChanged, Reload: true, Text: why})
 	default:
@@ -209,20 +213,16 @@ func (e *Engine) filesChanged(c watch.Change) {
 	}
 }
 
-func changeText(c watch.Change) string {
-	if c.Count > 1 {
-		return fmt.Sprintf("%s and %d more changed", c.Files[0], c.Count-1)
-	}
-	return c.Files[0] + " changed"
-}
-
 // rerun has a task run again: one that runs is stopped first, for its result
-// is of the past.
-func (e *Engine) rerun(n *node, why string) {
+// is of the past. The cause is a file or a node; what became of it.
+func (e *Engine) rerun(n *node, cause, what string) {
 	if n == nil || n.task == nil {
 		return
 	}
-	e.publish(n, n.show.State, why)
+	was := n.show.Cause
+	n.show.Cause = cause
+	e.publish(n, n.show.State, cause+" "+what)
+	n.show.Cause = was
 	e.uncancel()
 	e.unsettle(n)
 	if n.task.cancel != nil {

@@ -22,6 +22,8 @@ type Client struct {
 	starts int
 	lost   chan struct{}
 
+	inherit bool // the keeper knows Spec.Inherit
+
 	mu     sync.Mutex
 	last   uint64
 	calls  map[uint64]*call
@@ -90,7 +92,7 @@ func (c *Client) restore(f *frame, to *State) error {
 		if f.Hello.Version != version {
 			return fmt.Errorf("got a keeper of protocol %d, want %d: stop everything with the binary that started it (orrery down), then start again", f.Hello.Version, version)
 		}
-		c.run, c.starts = f.Hello.Run, f.Hello.Starts
+		c.run, c.starts, c.inherit = f.Hello.Run, f.Hello.Starts, f.Hello.Inherit
 		delete(c.calls, f.ID)
 	default:
 		return errMalformed
@@ -311,6 +313,11 @@ func (c *Client) Spawn(key string, s *proc.Spec) (*Process, error) {
 		if l.File == nil {
 			return nil, &proc.StartError{Op: "listen", Path: l.Name, Err: errors.New("it has no socket")}
 		}
+	}
+	if len(s.Inherit) > 0 && !c.inherit {
+		without := *s
+		without.Inherit = nil
+		s = &without
 	}
 	w, files := wireOf(s)
 	w.Dir = []byte(dir)

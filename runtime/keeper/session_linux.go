@@ -214,7 +214,7 @@ func (s *session) hello(f *frame) error {
 	for _, with := range all {
 		say(with)
 	}
-	say(packet(head{Hello: &helloWire{Version: version, Run: k.orders.Run, Starts: s.starts}}))
+	say(packet(head{Hello: &helloWire{Version: version, Run: k.orders.Run, Starts: s.starts, Inherit: true}}))
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"orrery/runtime/proc"
+	"orrery/runtime/sandbox"
 )
 
 // version of the protocol. An engine of a newer binary may talk to the keeper of an older one: fields are only ever added, and
@@ -69,6 +70,7 @@ type helloWire struct {
 	Version int    `json:"version"`
 	Run     string `json:"run,omitempty"`
 	Starts  int    `json:"starts,omitempty"`
+	Inherit bool   `json:"inherit,omitempty"` // the keeper knows specWire.Inherit: an older one would refuse the descriptors
 }
 
 // procWire is one process.
@@ -82,7 +84,7 @@ type procWire struct {
 }
 
 // specWire is a proc.Spec. Bytes, not strings: JSON would repair what is not UTF-8. The descriptors come with the packet: those
-// of Std that are there, those of Listen, that of Ready.
+// of Std that are there, those of Listen, that of Ready, that of Watch, those of Inherit.
 type specWire struct {
 	Name       []byte        `json:"name,omitempty"`
 	Argv       [][]byte      `json:"argv"`
@@ -97,11 +99,46 @@ type specWire struct {
 	Watchdog   time.Duration `json:"watchdog,omitempty"`
 	Ready      bool          `json:"ready,omitempty"`
 	ReadyFD    int           `json:"ready_fd,omitempty"`
+	Inherit    int           `json:"inherit,omitempty"`
+	InheritFD  int           `json:"inherit_fd,omitempty"`
 	Limits     proc.Limits   `json:"limits,omitzero"`
 	TTY        bool          `json:"tty,omitempty"`
 	Marker     []byte        `json:"marker,omitempty"`
 	Foreground bool          `json:"foreground,omitempty"`
 	Cgroup     []byte        `json:"cgroup,omitempty"`
+	Sandbox    *sandboxWire  `json:"sandbox,omitempty"`
+	Watch      bool          `json:"watch,omitempty"`
+}
+
+// sandboxWire is a sandbox.Orders.
+type sandboxWire struct {
+	Refuse    bool     `json:"refuse,omitempty"`
+	NoNetwork bool     `json:"no_network,omitempty"`
+	Listen    bool     `json:"listen,omitempty"`
+	Paths     [][]byte `json:"paths,omitempty"` // of the rules
+	Can       []int    `json:"can,omitempty"`   // what each opens
+}
+
+func sandboxOf(o *sandbox.Orders) *sandboxWire {
+	if o == nil {
+		return nil
+	}
+	w := &sandboxWire{Refuse: o.Refuse, NoNetwork: o.NoNetwork, Listen: o.Listen}
+	for _, r := range o.Rules {
+		w.Paths, w.Can = append(w.Paths, []byte(r.Path)), append(w.Can, int(r.Can))
+	}
+	return w
+}
+
+func (w *sandboxWire) orders() *sandbox.Orders {
+	if w == nil {
+		return nil
+	}
+	o := &sandbox.Orders{Refuse: w.Refuse, NoNetwork: w.NoNetwork, Listen: w.Listen}
+	for i := range min(len(w.Paths), len(w.Can)) {
+		o.Rules = append(o.Rules, sandbox.Rule{Path: string(w.Paths[i]), Can: sandbox.Access(w.Can[i])})
+	}
+	return o
 }
 
 type listenWire struct {
@@ -111,8 +148,8 @@ type listenWire struct {
 
 // files is how many descriptors come with it.
 func (w *specWire) files() int {
-	n := len(w.Listen)
-	for _, b := range append(w.Std[:], w.Ready) {
+	n := len(w.Listen) + max(w.Inherit, 0)
+	for _, b := range append(w.Std[:], w.Ready, w.Watch) {
 		if b {
 			n++
 		}
@@ -126,6 +163,8 @@ func wireOf(s *proc.Spec) (*specWire, []*os.File) {
 		Name: []byte(s.Name), Argv0: []byte(s.Argv0), Dir: []byte(s.Dir), Notify: []byte(s.Notify), Marker: []byte(s.Marker),
 		Cgroup: []byte(s.Cgroup), User: s.User, Group: s.Group, Argv: bytesOf(s.Argv), Env: bytesOf(s.Env), Watchdog: s.Watchdog,
 		Limits: s.Limits, TTY: s.TTY, Foreground: s.Foreground, Ready: s.ReadyFile != nil, ReadyFD: s.ReadyFD,
+		Inherit: len(s.Inherit), InheritFD: s.InheritFD,
+		Sandbox: sandboxOf(s.Sandbox), Watch: s.Watch != nil,
 	}
 	var files []*os.File
 	for i, f := range []*os.File{s.Stdin, s.Stdout, s.Stderr} {
@@ -141,7 +180,10 @@ func wireOf(s *proc.Spec) (*specWire, []*os.File) {
 	if s.ReadyFile != nil {
 		files = append(files, s.ReadyFile)
 	}
-	return w, files
+	if s.Watch != nil {
+		files = append(files, s.Watch)
+	}
+	return w, append(files, s.Inherit...)
 }
 
 // spec puts it together again; files are as many as it says.
@@ -157,13 +199,18 @@ func (w *specWire) spec(files []*os.File) *proc.Spec {
 	s := &proc.Spec{
 		Name: string(w.Name), Argv0: string(w.Argv0), Dir: string(w.Dir), Notify: string(w.Notify), Marker: string(w.Marker),
 		Cgroup: string(w.Cgroup), User: w.User, Group: w.Group, Argv: stringsOf(w.Argv), Env: stringsOf(w.Env), Watchdog: w.Watchdog,
-		Limits: w.Limits, TTY: w.TTY, Foreground: w.Foreground, ReadyFD: w.ReadyFD,
+		Limits: w.Limits, TTY: w.TTY, Foreground: w.Foreground, ReadyFD: w.ReadyFD, InheritFD: w.InheritFD,
+		Sandbox: w.Sandbox.orders(),
 	}
 	s.Stdin, s.Stdout, s.Stderr = take(w.Std[0]), take(w.Std[1]), take(w.Std[2])
 	for _, l := range w.Listen {
 		s.Listen = append(s.Listen, proc.Listener{Name: l.Name, Shared: l.Shared, File: take(true)})
 	}
 	s.ReadyFile = take(w.Ready)
+	s.Watch = take(w.Watch)
+	for range w.Inherit {
+		s.Inherit = append(s.Inherit, take(true))
+	}
 	return s
 }
 

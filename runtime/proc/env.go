@@ -17,7 +17,7 @@ var errNul = errors.New("it contains a NUL byte, which no program can be given")
 // ours says that the variable k belongs to a protocol between a child and whoever started it, so an inherited one is wrong.
 func ours(k string, marked bool) bool {
 	switch k {
-	case "NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID", "WATCHDOG_USEC", "WATCHDOG_PID", ReadyVar:
+	case "NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID", "WATCHDOG_USEC", "WATCHDOG_PID", readyVar:
 		return true
 	case MarkerVar:
 		return marked
@@ -50,7 +50,7 @@ func environ(s *Spec, ready int) ([]string, error) {
 		add("NOTIFY_SOCKET", s.Notify)
 	}
 	if ready != 0 {
-		add(ReadyVar, strconv.Itoa(ready))
+		add(readyVar, strconv.Itoa(ready))
 	}
 	if s.Watchdog > 0 {
 		add("WATCHDOG_USEC", strconv.FormatInt(s.Watchdog.Microseconds(), 10))

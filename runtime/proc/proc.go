@@ -21,6 +21,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"orrery/runtime/sandbox"
 )
 
 // Verb is the hidden verb under which our own binary is the shim: main calls [Shim] when it is the first argument.
@@ -29,8 +31,8 @@ const Verb = "__exec"
 // MarkerVar is the variable of the environment that carries [Spec].Marker.
 const MarkerVar = "ORRERY_ID"
 
-// ReadyVar is the variable that tells a child with a [Spec].ReadyFile its descriptor number.
-const ReadyVar = "ORRERY_READY_FD"
+// readyVar is the variable that tells a child with a [Spec].ReadyFile its descriptor number.
+const readyVar = "ORRERY_READY_FD"
 
 // Spec says what to start. Every value is bound; Start changes none of it and keeps no reference to it.
 type Spec struct {
@@ -63,6 +65,11 @@ type Spec struct {
 	ReadyFile *os.File
 	// ReadyFD is the number under which the child sees ReadyFile; 0: the first free one. ORRERY_READY_FD tells it.
 	ReadyFD int
+	// Inherit are descriptors that the child is given beside the others, under the numbers from InheritFD on. Their blocking mode is left
+	// as it is. Who reads its environment is told of them there: by the caller.
+	Inherit []*os.File
+	// InheritFD is the first number of Inherit. It is above those of all other descriptors.
+	InheritFD int
 	// Limits are the resource limits and privileges.
 	Limits Limits
 	// TTY gives the child a new terminal as its first three descriptors, in a new session, of 80 columns and 24 rows; see [Process.TTY].
@@ -75,9 +82,16 @@ type Spec struct {
 	// Cgroup, if not empty, is a cgroup v2 directory for this tree alone, such as [Cgroup] gives; it is made if missing,
 	// the child starts inside it, and Close removes it.
 	Cgroup string
+	// Sandbox, if not nil, confines the child and all that it starts; Watch is then the File of its sandbox.Watcher, which stays
+	// the caller's to close.
+	Sandbox *sandbox.Orders
+	Watch   *os.File
 	// Reaper is told of the child, so that it never takes its exit status. Needed where a Reaper is at work.
 	Reaper *Reaper
 }
+
+// SandboxMeans says what of a sandbox this kernel can do: the ABI of Landlock (0: none), and whether what a program touches can be seen.
+func SandboxMeans() (landlock int, sees bool) { return sandbox.ABI(), sandbox.Watches() }
 
 // Listener is one socket to pass on.
 type Listener struct {
@@ -202,7 +216,7 @@ type exitWire struct {
 // directory, fs.ErrPermission, syscall.ENOEXEC, syscall.EAGAIN and so on. Its JSON form keeps that.
 type StartError struct {
 	// Op is what could not be done: "find" (the program), "run" (it), "enter" (the directory), "fork", or the part of the
-	// Spec that was refused: "user", "group", "listen", "ready", "limit", "cgroup", "tty", "argv", "env", "shim".
+	// Spec that was refused: "user", "group", "listen", "ready", "inherit", "limit", "cgroup", "tty", "sandbox", "argv", "env", "shim".
 	Op string
 	// Path is the program, or the directory, or the value that was refused.
 	Path string
@@ -227,6 +241,8 @@ func (e *StartError) Error() string {
 		return fmt.Sprintf("cannot run %q: %v%s", e.Path, e.Err, remedy(e.Err))
 	case "enter":
 		return fmt.Sprintf("cannot enter the directory %q: %v", e.Path, e.Err)
+	case "sandbox":
+		return fmt.Sprintf("cannot sandbox %q: %v", e.Path, e.Err)
 	case "fork":
 		return fmt.Sprintf("cannot start a process for %q: %v", e.Path, e.Err)
 	}

@@ -13,6 +13,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"orrery/runtime/sandbox"
 )
 
 // Shim is the body of `orrery __exec`: it sets up this process as its orders say and becomes the program. main calls it
@@ -105,6 +107,11 @@ func (o *orders) execute(report int) *StartError {
 	if o.Cred == nil {
 		if err := limit("tasks", unix.RLIMIT_NPROC, o.Limits.Tasks, o.Limits.Tasks > 0); err != nil {
 			return err
+		}
+	}
+	if o.Sandbox != nil {
+		if err := sandbox.Enter(o.Sandbox, o.Watch); err != nil {
+			return &StartError{Op: "sandbox", Path: program, Err: err}
 		}
 	}
 	if o.Limits.Memory > 0 {

@@ -171,6 +171,29 @@ func (l *launch) gather(ready int) error {
 			return &StartError{Op: "run", Path: s.Argv[0], Err: os.ErrClosed}
 		}
 	}
+	return l.inherit()
+}
+
+// inherit adds the descriptors that have no meaning to us.
+func (l *launch) inherit() error {
+	s := l.spec
+	if len(s.Inherit) == 0 {
+		return nil
+	}
+	if s.InheritFD < len(l.files) || s.InheritFD > 1023 {
+		return &StartError{Op: "inherit", Path: strconv.Itoa(s.InheritFD),
+			Err: fmt.Errorf("got descriptor %d, want %d to 1023 (the ones below have a meaning)", s.InheritFD, len(l.files))}
+	}
+	for len(l.files) < s.InheritFD {
+		l.files = append(l.files, noFile)
+	}
+	for _, f := range s.Inherit {
+		fd, err := rawFD(f)
+		if err != nil || fd == noFile {
+			return &StartError{Op: "inherit", Path: f.Name(), Err: os.ErrClosed}
+		}
+		l.files = append(l.files, fd)
+	}
 	return nil
 }
 

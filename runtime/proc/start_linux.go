@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"orrery/runtime/sandbox"
 )
 
 // orders are what the shim is told, through an anonymous file. Bytes, not strings: JSON would repair what is not UTF-8.
@@ -27,6 +29,8 @@ type orders struct {
 	Limits   Limits
 	Join     [][]byte // cgroups to enter
 	Cred     *credential
+	Sandbox  *sandbox.Orders
+	Watch    int // descriptor of its watcher, from Keep on
 }
 
 // opExec is the Op of a failed exec in the report of the shim; explain makes it one for the user.
@@ -36,12 +40,15 @@ const opExec = "exec"
 func (l *launch) start() (*Process, error) {
 	sealDescriptors()
 	s := l.spec
+	if s.Sandbox != nil && s.Watch == nil {
+		return nil, &StartError{Op: "sandbox", Path: s.Name, Err: errors.New("it has no watcher")}
+	}
 	if s.Cgroup != "" {
 		if err := os.MkdirAll(s.Cgroup, 0o755); err != nil {
 			return nil, &StartError{Op: "cgroup", Path: s.Cgroup, Err: err}
 		}
 	}
-	if len(s.Listen) > 0 || s.Watchdog > 0 || !s.Limits.none() || oddSignals() {
+	if len(s.Listen) > 0 || s.Watchdog > 0 || !s.Limits.none() || s.Sandbox != nil || oddSignals() {
 		name := s.Marker
 		if name == "" {
 			name = fmt.Sprintf("%d-%d", os.Getpid(), time.Now().UnixNano())
@@ -157,6 +164,13 @@ func (l *launch) byShim(c *confine) (*Process, error) {
 	defer r.Close()
 	n := len(l.files)
 	files := append(l.files[:n:n], memfd.Fd(), w.Fd())
+	if l.spec.Sandbox != nil {
+		watch, err := rawFD(l.spec.Watch)
+		if err != nil {
+			return nil, &StartError{Op: "sandbox", Path: l.paths[0], Err: err}
+		}
+		files = append(files, watch)
+	}
 	argv := []string{"orrery", Verb, strconv.Itoa(n), strconv.Itoa(n + 1)}
 	var env []string
 	if l.spec.Marker != "" {
@@ -193,7 +207,8 @@ func (l *launch) byShim(c *confine) (*Process, error) {
 func (l *launch) orders(c *confine) (*os.File, error) {
 	s := l.spec
 	o := orders{Paths: bytesOf(l.paths), Argv: bytesOf(l.argv), Env: bytesOf(l.env), Dir: []byte(l.dir), Listen: len(s.Listen),
-		Watchdog: s.Watchdog > 0, Keep: len(l.files), Limits: c.rest, Join: bytesOf(c.dirs), Cred: l.cred}
+		Watchdog: s.Watchdog > 0, Keep: len(l.files), Limits: c.rest, Join: bytesOf(c.dirs), Cred: l.cred,
+		Sandbox: s.Sandbox, Watch: len(l.files) + 2}
 	for i, x := range s.Listen {
 		if !x.Shared {
 			o.Blocking = append(o.Blocking, 3+i)

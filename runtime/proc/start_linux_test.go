@@ -248,6 +248,29 @@ func TestReadyDescriptor(t *testing.T) {
 	})
 }
 
+func TestInherit(t *testing.T) {
+	both(t, func(t *testing.T, way func(*Spec) *Spec) {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		out, _ := run(t, way(&Spec{Argv: []string{"sh", "-c", `ls /proc/$$/fd | sort -n | tail -2; echo x >/proc/$$/fd/61`}, Inherit: []*os.File{r, w}, InheritFD: 60}))
+		w.Close()
+		b, _ := io.ReadAll(r)
+		if out != "60\n61\n" || string(b) != "x\n" {
+			t.Errorf("got %q and %q", out, b)
+		}
+		var start *StartError
+		if _, err := Start(way(&Spec{Argv: []string{"true"}, Inherit: []*os.File{w}, InheritFD: 60})); !errors.As(err, &start) || start.Op != "inherit" {
+			t.Errorf("got %v for a closed one", err)
+		}
+		if _, err := Start(way(&Spec{Argv: []string{"true"}, Inherit: []*os.File{r}, InheritFD: 2})); !errors.As(err, &start) || start.Op != "inherit" {
+			t.Errorf("got %v for a number that is taken", err)
+		}
+	})
+}
+
 func TestWatchdog(t *testing.T) {
 	out, _ := run(t, &Spec{Argv: []string{"sh", "-c", `test $WATCHDOG_PID = $$ && echo $WATCHDOG_USEC`}, Watchdog: 1500 * time.Millisecond})
 	if out != "1500000\n" {

@@ -17,6 +17,7 @@ import (
 
 	"orrery/lang/graph"
 	"orrery/runtime/cache"
+	"orrery/runtime/sandbox"
 )
 
 // place is a checkout with a cache and one task.
@@ -539,8 +540,10 @@ func TestVerifyMode(t *testing.T) {
 	p := checkout(t, cacheIn(t), "mkdir -p dist; echo same >dist/a; cat src/a >>dist/a", "dist")
 	p.c.Verify = true
 	p.write("src/a", "1")
-	if r := p.clean(false); r.State != Succeeded || p.ran() != 2 {
+	if r := p.do(false); r.State != Succeeded || p.ran() != 2 {
 		t.Errorf("got %+v after %d runs", r, p.ran())
+	} else if sandbox.Watches() && (len(r.Notes) != 1 || !strings.HasPrefix(r.Notes[0], "undeclared: writing "+os.TempDir())) { // the file that counts
+		t.Errorf("got the notes %q", r.Notes)
 	}
 	p.c.Verify = false
 	p.clean(true)

@@ -176,6 +176,7 @@ func (k *KeyInput) compute(j *Job, c *Caching) (*keyed, error) {
 	for _, v := range j.Values {
 		add("value", v)
 	}
+	out.lines = append(out.lines, j.sandboxLines()...)
 	files, err := k.list(j)
 	if err != nil {
 		return nil, err

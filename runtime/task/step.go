@@ -62,6 +62,13 @@ func (j *Job) step(ctx context.Context, s Step, env []string) (proc.Exit, error)
 }
 
 func (j *Job) spawn(spec *proc.Spec) (Process, error) {
+	if j.box != nil {
+		return j.box.spawn(spec)
+	}
+	return j.start(spec)
+}
+
+func (j *Job) start(spec *proc.Spec) (Process, error) {
 	if j.Spawn != nil {
 		return j.Spawn(spec)
 	}

@@ -40,7 +40,8 @@ type Caching struct {
 	Dir string
 	// Salt is what secrets in keys are hashed with; see cache.Store.Salt.
 	Salt []byte
-	// Force runs what is cached. Verify does, too, and runs it twice: a task whose outputs or values differ fails.
+	// Force runs what is cached. Verify does, too, and runs it twice: a task whose outputs or values differ fails. One whose Sandbox is
+	// empty is run with "warn" then.
 	Force, Verify bool
 	// Replay writes the output of a cached task to the writers of its Job.
 	Replay bool
@@ -58,6 +59,11 @@ func RunCached(ctx context.Context, j *Job, k *KeyInput, c *Caching) Result {
 	if j.Hashes == nil {
 		with := *j
 		with.Hashes = &FileHashes{} // inputs are looked at twice
+		j = &with
+	}
+	if c.Verify && j.Sandbox == "" {
+		with := *j
+		with.Sandbox, with.Declared = sandboxWarn, k
 		j = &with
 	}
 	g := &caching{Caching: c, job: j, keyJob: j, in: k, r: &Result{Started: time.Now()}}

@@ -97,8 +97,21 @@ type Job struct {
 	Spawn func(*proc.Spec) (Process, error)
 	// Hashes remembers the hashes of files, which saves reading them; nil: they are read.
 	Hashes *FileHashes
+	// Sandbox is how far the task is kept from what it does not declare: "off"; "warn" tells in Result.Notes what it touches; "strict" refuses
+	// it, and a failure says what to add. Empty is off, or warn where Caching.Verify asks for it. Declared are the outputs, the programs with their
+	// interpreters, what Declared holds (its inputs and tools) and Readable: more absolute paths, such as that of its secrets, and Writable: folders that it fills. Open are
+	// besides: the system's folders for reading (/usr, /etc, /proc ...), the program folders of its PATH outside of the project, a TMPDIR of its own,
+	// and its file for values. Status is not confined.
+	Sandbox  string
+	Declared *KeyInput
+	Readable []string
+	Writable []string
+	// NoNetwork refuses all sockets but unix and netlink ones, whatever Sandbox is.
+	NoNetwork bool
 
-	begin func() // called at the beginning of each try
+	begin    func()     // called at the beginning of each try
+	box      *box       // confines the programs of a try; nil: nothing does
+	landlock func() int // its ABI; nil: that of the kernel
 }
 
 func (j *Job) hashes() *FileHashes {
@@ -141,7 +154,7 @@ type Result struct {
 	Key    string
 	// Why says what the key differs in from that of the last success; empty where that is not known.
 	Why []Change
-	// Notes are warnings of the cache: what was bad in it, why the result is not kept.
+	// Notes are warnings: what was bad in the cache, why the result is not kept, what the sandbox has seen.
 	Notes []string
 	// Seen is what a result that is good rests on: it still is as long as these files look as they did. Nil: that is not known.
 	Seen []fresh.Sight
@@ -231,7 +244,7 @@ func (r *Result) skip(ctx context.Context, j *Job) string {
 		ctx, cancel := j.deadline(ctx)
 		defer cancel()
 		quiet := *j
-		quiet.Stdout, quiet.Stderr, quiet.Interactive = nil, nil, false
+		quiet.Stdout, quiet.Stderr, quiet.Interactive, quiet.Sandbox, quiet.NoNetwork = nil, nil, false, "", false
 		if exit, err := quiet.step(ctx, *j.Status, nil); err == nil && exit.Ok() {
 			why = "its status is 0"
 		}
@@ -278,8 +291,24 @@ func (r *Result) try(outer context.Context, j *Job, outs *outputs) {
 		r.fail(err)
 		return
 	}
+	b, err := newBox(j, append(vf.paths(), j.Writable...)...)
+	if err != nil {
+		r.fail(err)
+		return
+	}
+	defer func() { r.sandboxed(b) }()
+	with := *j
+	with.box = b
+	r.steps(outer, ctx, &with, append(vf.env(), b.env()...))
+	if r.State == Succeeded {
+		r.collect(j, outs, vf)
+	}
+}
+
+// steps runs them; without a failure the state is Succeeded.
+func (r *Result) steps(outer, ctx context.Context, j *Job, env []string) {
 	for i, s := range j.Steps {
-		exit, err := j.step(ctx, s, vf.env())
+		exit, err := j.step(ctx, s, env)
 		where := ""
 		if len(j.Steps) > 1 {
 			where = fmt.Sprintf("step %d of %d (%s): ", i+1, len(j.Steps), strings.Join(s.Argv[:min(1, len(s.Argv))], ""))
@@ -302,7 +331,7 @@ func (r *Result) try(outer context.Context, j *Job, outs *outputs) {
 		}
 		return
 	}
-	r.collect(j, outs, vf)
+	r.State = Succeeded
 }
 
 // collect looks at outputs and values after a good end.

@@ -43,6 +43,14 @@ func (v *valuesFile) env() []string {
 	return []string{ValuesVar + "=" + v.path}
 }
 
+// paths is the file in a list that is empty without one.
+func (v *valuesFile) paths() []string {
+	if v == nil {
+		return nil
+	}
+	return []string{v.path}
+}
+
 func (v *valuesFile) remove() {
 	if v != nil {
 		os.Remove(v.path)
