@@ -21,7 +21,9 @@
 //	runtime/task      tasks: run, skip, fail
 //	runtime/fresh     how files looked when results were right: the run without changes
 //	runtime/archive   a folder as two texts, and back: the templates of state directories
+//	runtime/task/storetest  what every store of results must do
 //	runtime/cache     key -> record -> blobs: the results of tasks
+//	runtime/remote    a cache that others share, behind the one on disk
 //	runtime/logs      byte-exact capture, index, follow, search
 //	runtime/watch     paths and patterns -> debounced sets of changes
 //	runtime/control   one engine a checkout: lock, socket, protocol

@@ -205,6 +205,8 @@ func (r *run) checkTask(n *graph.Node) {
 				r.mistake(n, fault{"outside", "outputs", ""}, "output %q: got %q, want a path inside the project", o.Key, p)
 			case clean == ".orrery" || strings.HasPrefix(clean, ".orrery/"):
 				r.mistake(n, fault{"outside", "outputs", "state belongs to the services"}, "output %q: got %q, which is under orrery's own folder", o.Key, p)
+			case clean == ".git" || strings.HasPrefix(clean, ".git/"):
+				r.mistake(n, fault{"outside", "outputs", ""}, "output %q: got %q, which is not the task's to change", o.Key, p)
 			}
 		}
 		for _, part := range o.Value.Path {

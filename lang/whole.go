@@ -2,7 +2,6 @@ package lang
 
 import (
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
@@ -51,41 +50,6 @@ func (r *run) strictPorts(g *graph.Graph) {
 			}
 		}
 	}
-}
-
-// outputs refuses tasks whose outputs overlap.
-func (r *run) outputs(g *graph.Graph) {
-	owner := map[string]*graph.Node{}
-	for _, n := range g.Nodes {
-		if n.Kind != graph.KindTask {
-			continue
-		}
-		for _, o := range n.Task.Outputs {
-			p, ok := o.Value.Path.Plain()
-			if !ok || o.Value.Path == nil {
-				continue
-			}
-			if clean := path.Clean(p); owner[clean] == nil {
-				owner[clean] = n
-			} else if owner[clean] != n {
-				r.overlap(n, owner[clean], clean, clean)
-			}
-		}
-	}
-	for p, n := range owner {
-		for up := path.Dir(p); up != "." && up != "/"; up = path.Dir(up) {
-			if other := owner[up]; other != nil && other != n {
-				r.overlap(n, other, p, up)
-				break
-			}
-		}
-	}
-}
-
-func (r *run) overlap(n, other *graph.Node, p, q string) {
-	d := Diagnostic{Code: "overlapping-outputs", Message: fmt.Sprintf("task %q: the output %q overlaps %q of task %q", n.Name(), p, q, other.Name()),
-		Hint: "each file is made by one task", Related: []graph.Related{{Pos: other.Pos, Message: "declared here"}}}
-	r.errors = append(r.errors, r.at(d, n.Pos, n.Stack, nil, "outputs"))
 }
 
 // unready warns of waiting for the readiness of a service that has none.

@@ -237,7 +237,7 @@ func (t *attachment) serve(ctx context.Context, c *control.Client, since uint64)
 			return
 		}
 		var err error
-		if c, err = redial(ctx, t.place); err != nil {
+		if c, err = follow(ctx, t.place); err != nil {
 			t.over(ended{state: "down", text: "the engine has ended"})
 			return
 		}

@@ -15,7 +15,7 @@ import (
 func cacheCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "cache", Short: "Look at, check, trim or clear the results of tasks",
-		Long: "The results of tasks are kept by content, for all checkouts of a user. Records and\nblobs that are not used for 30 days go, and the oldest ones beyond 10 GiB.",
+		Long: "The results of tasks are kept by content, for all checkouts of a user. Records and\nblobs that are not used for 30 days go, and the oldest ones beyond 10 GiB.\n\nstats also asks the remote cache, where one is set (see orrery help run), and says\nwhat the last run with one had from it.",
 		Example: `  orrery cache stats
   orrery cache verify          read all, drop what is damaged
   orrery cache trim --max-bytes 1073741824
@@ -29,7 +29,10 @@ func cacheCommand(a *app) *cobra.Command {
 		c.AddCommand(s)
 		return s
 	}
-	sub("stats", "Say how much it holds", func(ctx context.Context, s *cache.Store) (any, error) { return s.Stats(ctx) })
+	sub("stats", "Say how much it holds", func(ctx context.Context, s *cache.Store) (any, error) {
+		st, err := s.Stats(ctx)
+		return cacheStats{st, remoteStatsOf(ctx, s, a.cacheDir())}, err
+	})
 	sub("verify", "Read everything and drop what is damaged", func(ctx context.Context, s *cache.Store) (any, error) { return s.Verify(ctx) })
 	limits := cache.Limits{MaxBytes: cacheBytes, MaxAge: cacheAge}
 	trim := sub("trim", "Drop what is old or too much", func(ctx context.Context, s *cache.Store) (any, error) { return s.Trim(ctx, limits) })
@@ -39,14 +42,26 @@ func cacheCommand(a *app) *cobra.Command {
 	return c
 }
 
+// cacheStats is the JSON of cache stats.
+type cacheStats struct {
+	cache.Stats
+	Remote *remoteStats `json:"remote,omitempty"`
+}
+
+// cacheDir is the folder of the user's cache; one that is not absolute is
+// refused when it is opened.
+func (a *app) cacheDir() string {
+	base, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(base, "orrery")
+}
+
 // withCache opens the user's cache, which needs no project, and shows what run
 // says of it.
 func (a *app) withCache(ctx context.Context, run func(context.Context, *cache.Store) (any, error)) error {
-	base, err := os.UserCacheDir()
-	if err != nil {
-		return err
-	}
-	dir := filepath.Join(base, "orrery")
+	dir := a.cacheDir()
 	store, err := cache.Open(dir, cache.Options{})
 	if err != nil {
 		return err
@@ -60,11 +75,12 @@ func (a *app) withCache(ctx context.Context, run func(context.Context, *cache.St
 		return a.printJSON(v)
 	}
 	switch v := v.(type) {
-	case cache.Stats:
+	case cacheStats:
 		fmt.Printf("%s\n%d results, %d blobs, %s\n", dir, v.Records, v.Blobs, bytesText(v.Bytes))
 		if v.Records > 0 {
 			fmt.Printf("last used between %s and %s\n", v.Oldest.Format(time.DateTime), v.Newest.Format(time.DateTime))
 		}
+		v.Remote.show()
 	case cache.Report:
 		if v.Skipped {
 			fmt.Println("another trim is at work")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -39,6 +40,7 @@ func (d *diagnosis) machine() {
 		d.add("subreaper", checkBroken, "what filters system calls here must let prctl through", "this kernel refuses: %v", err)
 	}
 	d.sandboxes(proc.SandboxMeans())
+	d.namespaces()
 	d.numbers()
 }
 
@@ -59,6 +61,26 @@ func (d *diagnosis) sandboxes(abi int, watches bool) {
 	if scope := procNumber("kernel/yama/ptrace_scope"); scope > 0 && os.Geteuid() != 0 {
 		d.add("seccomp", checkNote, "sysctl kernel.yama.ptrace_scope=0, or use orrery run", "ptrace_scope is %d: the tasks of orrery up run in sandboxes that cannot say which files they touch", scope)
 	}
+}
+
+// namespaces tries what pid_namespace of a service needs.
+func (d *diagnosis) namespaces() {
+	p, err := proc.Start(&proc.Spec{Name: "doctor", Argv: []string{"/proc/self/exe", "--version"}, Env: os.Environ(), PidNamespace: true})
+	if err != nil {
+		var start *proc.StartError
+		if errors.As(err, &start) {
+			err = start.Err
+		}
+		d.add("namespaces", checkNote, "", "a service cannot have a pid_namespace: %v", err)
+		return
+	}
+	p.Wait()
+	p.Close()
+	how := "root makes them"
+	if os.Geteuid() != 0 {
+		how = "by user namespaces"
+	}
+	d.add("namespaces", checkOK, "", "a service can have a pid_namespace: %s", how)
 }
 
 // numbers looks at limits that are plain numbers.

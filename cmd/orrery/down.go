@@ -54,7 +54,7 @@ func (a *app) down(ctx context.Context, now bool) error {
 		err := persist(ctx, place, &c, func(c *control.Client) error {
 			err := a.stopAll(ctx, c, now)
 			if err == nil {
-				<-c.Done()
+				a.awaitEnd(ctx, c)
 			}
 			return err
 		})
@@ -83,6 +83,28 @@ func (a *app) down(ctx context.Context, now bool) error {
 				}
 				stop(c, true)
 			}()
+		}
+	}
+}
+
+// awaitEnd waits for the end of an engine that has stopped everything, unless
+// somebody has it hold something again.
+func (a *app) awaitEnd(ctx context.Context, c *control.Client) {
+	for {
+		select {
+		case <-c.Done():
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+		st, err := statusOf(ctx, c, nil)
+		if err != nil {
+			continue
+		}
+		for _, n := range st.Nodes {
+			if n.Holders > 0 {
+				a.say("%s was started by somebody else meanwhile", n.Name)
+				return
+			}
 		}
 	}
 }
@@ -132,7 +154,7 @@ func act(a *app, name, short, long, example string) *cobra.Command {
 				return now.Call(c.Context(), name, api.Act{Names: args, Only: only}, &st)
 			})
 			if err != nil {
-				return err
+				return ending(err, place)
 			}
 			if a.json {
 				return a.printJSON(st)
@@ -204,7 +226,7 @@ func (a *app) replaceEngine(ctx context.Context) error {
 		return err
 	}
 	<-c.Done()
-	next, err := redial(ctx, place)
+	next, err := follow(ctx, place)
 	if err != nil {
 		return err
 	}

@@ -249,9 +249,9 @@ func (h *house) furnish(p *lang.Project, o orders) error {
 	rebind := func(g *graph.Graph) *bind.Binding {
 		return bind.New(h.table, g, bind.Options{Environ: os.Environ(), Strict: o.Strict})
 	}
-	caching, hashes := new(app).openCaching(h.place)
+	caching, hashes := new(app).openCaching(h.place, remoteFlags{}, remoteRetry)
 	go trimCache(caching)
-	h.endCaching = func() { endCaching(caching, hashes) }
+	h.endCaching = func() { endCaching(context.Background(), h.place, caching, hashes) }
 	info := h.lock.Info()
 	h.self = api.Engine{PID: os.Getpid(), Version: version(), Started: info.Started, Project: h.place.Project, Root: h.place.Root}
 	h.engine = engine.New(engine.Options{

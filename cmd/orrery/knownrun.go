@@ -133,11 +133,11 @@ func (a *app) replay(ctx context.Context, place control.Place, logs []keptLog, r
 	if len(logs) == 0 {
 		return
 	}
-	c, hashes := a.openCaching(place)
+	c, hashes := a.openCaching(place, remoteFlags{no: true}, 0)
 	if c == nil {
 		return
 	}
-	defer endCaching(c, hashes)
+	defer endCaching(ctx, place, c, hashes)
 	var names []string
 	for _, l := range logs {
 		names = append(names, l.node)

@@ -17,7 +17,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"orrery/lang"
 	"orrery/lang/graph"
 	"orrery/runtime/bind"
 	"orrery/runtime/control"
@@ -39,6 +38,7 @@ type runFlags struct {
 	dryRun     bool
 	watch      bool
 	output     string
+	remote     remoteFlags
 	engineFlags
 }
 
@@ -62,6 +62,20 @@ ended (the default when CI is set; with GITHUB_ACTIONS as groups of the log);
 failed, only those of tasks that failed, at the end; or none. The last 20 lines
 of each failed task are shown again at the end. What a cached task had printed is
 shown again if it was named, or with -v.
+
+A result that is not in the user's cache is looked for in a remote one, if there
+is one:
+
+  ORRERY_REMOTE_CACHE          grpc://, grpcs://, http:// or https:// and the host
+  ORRERY_REMOTE_CACHE_MODE     read (default), or readwrite: results go there, too
+  ORRERY_REMOTE_CACHE_HEADERS  "Name: value", one a line, with every request
+  ORRERY_REMOTE_CACHE_CA       certificates that the server's is signed by (PEM)
+  ORRERY_REMOTE_CACHE_CERT, ORRERY_REMOTE_CACHE_KEY   our own certificate
+  ORRERY_REMOTE_CACHE_TIMEOUT  what it may cost a run at most (default 2s)
+
+One that is dead, slow or wrong never fails a task: it is said once, and left
+alone. The engine of orrery up takes the same variables.
+
 
 With --watch it then waits, and when an input of the tasks changes (declared
 inputs, programs of the project, services.star and what it reads) it runs again
@@ -95,9 +109,11 @@ prints the status of each run on a line.`,
 	fl.BoolVar(&f.dryRun, "dry-run", false, "only say what would run")
 	fl.BoolVar(&f.watch, "watch", false, "then run again what is affected by each change, until ^C")
 	fl.StringVar(&f.output, "output", "", "what tasks print: `HOW` is prefixed, grouped, failed or none (default prefixed, under CI grouped)")
+	f.remote.add(fl)
 	f.add(c)
 	c.MarkFlagsMutuallyExclusive("only", "with-dependents", "all")
 	c.MarkFlagsMutuallyExclusive("watch", "dry-run")
+	c.MarkFlagsMutuallyExclusive("remote-cache", "no-remote-cache")
 	return c
 }
 
@@ -188,7 +204,7 @@ type runner struct {
 	spawner    announced
 	engine     *engine.Engine
 	watch      watchedRun
-	endCaching func()
+	endCaching func(context.Context)
 }
 
 // results are those of the tasks that have ended. Safe for concurrent use.
@@ -247,7 +263,7 @@ func (r *runner) run(ctx context.Context) error {
 	leave()
 	stop()
 	<-ended
-	r.endCaching()
+	r.endCaching(ctx)
 	if r.learned != nil {
 		if lerr := r.learned(r.results.all); lerr != nil {
 			r.app.say("%v", lerr)
@@ -289,15 +305,17 @@ func (r *runner) services(ctx context.Context, w *work) error {
 	if len(w.services) == 0 {
 		return nil
 	}
-	c := r.client.Load()
-	if c == nil {
-		var err error
-		if c, _, err = r.app.connectOrStart(ctx, w.project, r.place, r.flags.strictPorts(), r.flags.jobs); err != nil {
-			return err
-		}
+	ask := func(c *control.Client) error {
+		_, err := hold(ctx, c, r.holdOf(w))
+		return err
+	}
+	if c := r.client.Load(); c != nil {
+		return ask(c)
+	}
+	c, _, err := r.app.engage(ctx, starting{w.project, r.place, r.flags.engineFlags}, ask)
+	if err == nil {
 		r.client.Store(c)
 	}
-	_, err := hold(ctx, c, r.holdOf(w))
 	return err
 }
 
@@ -306,22 +324,33 @@ func (r *runner) holdOf(w *work) api.Hold {
 	return api.Hold{Targets: w.services, Mode: string(r.serviceMode()), Client: r.id, Watch: r.flags.watch, Digest: w.project.Graph.Digest()}
 }
 
-// stay mirrors the engine, and follows the one that replaces a killed one.
+// stay mirrors the engine, and follows the one that replaces a killed one. When
+// it has ended for good, as by a down, so have the services: nobody may go on
+// waiting for them.
 func (r *runner) stay(ctx context.Context) {
 	for {
-		c := r.client.Load()
-		go r.mirror(ctx, c)
+		c, mirrored := r.client.Load(), make(chan struct{})
+		go func() {
+			defer close(mirrored)
+			r.mirror(ctx, c)
+		}()
 		select {
 		case <-ctx.Done():
 			return
 		case <-c.Done():
 		}
-		next, err := redial(ctx, r.place)
-		if err != nil {
-			return // its tasks say that the services are gone
+		<-mirrored
+		next, err := follow(ctx, r.place)
+		if err == nil {
+			_, err = hold(ctx, next, r.holdOf(r.work.Load()))
 		}
-		if _, err := hold(ctx, next, r.holdOf(r.work.Load())); err != nil {
-			r.app.say("cannot hold the services again: %v", err)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			for _, name := range r.work.Load().external {
+				r.engine.Mirror(name, engine.Cond{State: "failed", Reason: "was taken down, with the engine that ran it"})
+			}
 			return
 		}
 		r.client.Store(next)
@@ -359,13 +388,13 @@ func (r *runner) bind(g *graph.Graph, store *logs.Store) *bind.Binding {
 }
 
 func (r *runner) options(w *work, store *logs.Store) engine.Options {
-	caching, hashes := r.app.openCaching(r.place)
+	caching, hashes := r.app.openCaching(r.place, r.flags.remote, 0)
 	if caching != nil {
 		caching.Force, caching.Verify = r.flags.force, r.flags.verify
 	}
-	r.endCaching = func() {
+	r.endCaching = func(ctx context.Context) {
 		trimCache(caching)
-		endCaching(caching, hashes)
+		endCaching(ctx, r.place, caching, hashes)
 	}
 	local := &engine.Local{Output: r.outputs.of, AtOnce: true, ExtraArgs: map[string][]string{}, Result: r.results.add, BeforeTask: r.renew, External: r.external, Asked: w.named}
 	local.Replay = func(node string) bool { return r.app.verbose || slices.Contains(r.work.Load().asked, node) }
@@ -385,18 +414,6 @@ func (r *runner) options(w *work, store *logs.Store) engine.Options {
 		r.watched(&o)
 	}
 	return o
-}
-
-// external names the nodes of a graph that the checkout's engine runs for us.
-func (r *runner) external(g *graph.Graph) []string {
-	w := r.work.Load()
-	if w.project.Graph != g {
-		var err error
-		if w, err = r.workOf(&lang.Project{Graph: g}); err != nil {
-			return nil // Load has refused such a graph
-		}
-	}
-	return w.external
 }
 
 // follow runs the targets on our engine and reports.

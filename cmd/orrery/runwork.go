@@ -50,6 +50,18 @@ func (w *work) only(need []string) *work {
 	return &part
 }
 
+// external names the nodes of a graph that the checkout's engine runs for us.
+func (r *runner) external(g *graph.Graph) []string {
+	w := r.work.Load()
+	if w.project.Graph != g {
+		var err error
+		if w, err = r.workOf(&lang.Project{Graph: g}); err != nil {
+			return nil // Load has refused such a graph
+		}
+	}
+	return w.external
+}
+
 // serviceMode is what goes with the services that the checkout's engine runs.
 func (r *runner) serviceMode() graph.Selection {
 	if r.flags.only {

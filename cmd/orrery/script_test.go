@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -175,7 +176,8 @@ func alive(pid int) bool {
 	return ok && p.state != "Z" && p.state != "X"
 }
 
-// scriptCondition answers [root], [cgroup]: limits are kept by cgroups here, and [landlock]: a sandbox can refuse and tell what.
+// scriptCondition answers [root], [cgroup]: limits are kept by cgroups here, [pidns]: a pid namespace can be made, and [landlock]: a
+// sandbox can refuse and tell what.
 func scriptCondition(cond string) (bool, error) {
 	if cond == "root" {
 		return os.Geteuid() == 0, nil
@@ -188,5 +190,27 @@ func scriptCondition(cond string) (bool, error) {
 		memory, tasks, cpu := proc.LimitMeans()
 		return strings.HasPrefix(memory, "cgroup") && strings.HasPrefix(tasks, "cgroup") && cpu != "", nil
 	}
+	if cond == "npm" {
+		return npmWorks(), nil
+	}
+	if cond == "pidns" {
+		p, err := proc.Start(&proc.Spec{Name: "pidns", Argv: []string{"/bin/true"}, PidNamespace: true})
+		if err == nil {
+			p.Wait()
+			p.Close()
+		}
+		return err == nil, nil
+	}
 	return false, fmt.Errorf("unknown condition %q", cond)
 }
+
+// npmWorks reports whether npm is there and reaches its registry; where every
+// tool is required, the script that asks may fail.
+var npmWorks = sync.OnceValue(func() bool {
+	if os.Getenv("ORRERY_REQUIRE_TOOLS") != "" {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return exec.CommandContext(ctx, "npm", "view", "esbuild", "version").Run() == nil
+})

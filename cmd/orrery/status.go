@@ -33,7 +33,7 @@ With --json it prints one object, with -w --json one object a line at each chang
    "nodes": [{"name", "kind", "state", "pid", "started_at", "ready_at", "uptime_ms",
      "restarts", "exit": {"code", "signal"}, "reason", "ports": {name: number},
      "sockets": {name: path}, "links": {label: url}, "status_text", "holders",
-     "cached", "cause", "schedule", "next_at"}],
+     "cached", "remote", "cause", "schedule", "next_at"}],
    "progress": {"total", "done", "running", "cached", "failed", "waiting"}}`,
 		Example: `  orrery status
   orrery status web worker
@@ -167,7 +167,10 @@ func noteText(n api.NodeStatus) string {
 	if !n.NextAt.IsZero() {
 		all = append(all, "next run "+n.NextAt.Local().Format("Mon 2006-01-02 15:04:05"))
 	}
-	if n.Cached {
+	switch {
+	case n.Remote:
+		all = append(all, "restored from the remote cache")
+	case n.Cached:
 		all = append(all, "cached")
 	}
 	return strings.Join(all, "; ")

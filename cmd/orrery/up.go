@@ -137,9 +137,10 @@ type upRun struct {
 	flags   upFlags
 }
 
-// engine reaches the engine, or starts one, and says when it was there.
-func (u *upRun) engine(ctx context.Context) (*control.Client, error) {
-	c, started, err := u.app.connectOrStart(ctx, u.project, u.place, u.flags.strictPorts(), u.flags.jobs)
+// engine has the engine, or one that it starts, carry out what is asked, and
+// says when it was there.
+func (u *upRun) engine(ctx context.Context, ask func(*control.Client) error) (*control.Client, error) {
+	c, started, err := u.app.engage(ctx, starting{u.project, u.place, u.flags.engineFlags}, ask)
 	if err == nil && !started {
 		u.app.say("joined the engine that runs already (pid %d)", c.PID())
 	}
@@ -149,29 +150,29 @@ func (u *upRun) engine(ctx context.Context) (*control.Client, error) {
 // detached has the engine hold the targets for good.
 func (u *upRun) detached(ctx context.Context, wait time.Duration) error {
 	a, f, began := u.app, u.flags, time.Now()
-	c, err := u.engine(ctx)
+	var held []string
+	take := func(c *control.Client) (err error) {
+		held, err = hold(ctx, c, api.Hold{Targets: u.targets, Mode: f.mode(), Detach: true, Digest: u.project.Graph.Digest()})
+		return err
+	}
+	c, err := u.engine(ctx, take)
 	if err != nil {
 		return err
 	}
 	defer func() { c.Close() }() // of the engine that answered
-	var held []string
+	if f.wait == "" {
+		a.say("starting %d in the background; orrery status shows them, orrery down stops them", len(held))
+		return nil
+	}
+	first := c
 	err = persist(ctx, u.place, &c, func(c *control.Client) error {
-		var err error
-		held, err = hold(ctx, c, api.Hold{Targets: u.targets, Mode: f.mode(), Detach: true, Digest: u.project.Graph.Digest()})
-		if err != nil || f.wait == "" {
-			return err
+		if c != first { // the one that took the hold was killed, perhaps before it had written it down
+			if err := take(c); err != nil {
+				return err
+			}
 		}
 		return c.Call(ctx, api.MethodWait, api.Wait{Targets: held, TimeoutMS: wait.Milliseconds()}, nil)
 	})
-	if held == nil {
-		return err
-	}
-	if f.wait == "" {
-		if err == nil {
-			a.say("starting %d in the background; orrery status shows them, orrery down stops them", len(held))
-		}
-		return err
-	}
 	st, serr := statusOf(ctx, c, held)
 	if serr == nil {
 		s := newScreen(a, held)
@@ -198,6 +199,7 @@ type session struct {
 	store  *logs.Store
 	hold   api.Hold
 	names  []string
+	since  uint64 // events before it were not ours
 	ready  bool
 	last   bool // nobody else holds anything
 }
@@ -218,24 +220,30 @@ func (u *upRun) foreground(ctx context.Context, need []string) error {
 	if u.flags.ui != "none" {
 		defer s.screen.follow(store, need)()
 	}
-	c, err := u.engine(ctx)
-	if err != nil {
-		return err
-	}
 	s.hold = api.Hold{Targets: u.targets, Mode: u.flags.mode(), Client: runID(), Digest: u.project.Graph.Digest()}
-	for {
-		err = s.attach(ctx, c, sigs)
+	begin := func(c *control.Client) error { return s.begin(ctx, c) }
+	c, err := u.engine(ctx, begin)
+	for err == nil {
+		err = s.attend(ctx, sigs)
 		if !errors.Is(err, errLost) {
-			if s.last {
-				u.ended(ctx)
+			break
+		}
+		for errors.Is(err, errLost) {
+			if c, err = follow(ctx, u.place); err != nil {
+				return err
 			}
-			return err
+			if err = s.lost(begin(c)); err != nil {
+				c.Close()
+			}
 		}
-		if c, err = redial(ctx, u.place); err != nil {
-			return err
+		if err == nil {
+			u.app.say("the engine was replaced (pid %d); nothing was stopped", c.PID())
 		}
-		u.app.say("the engine was replaced (pid %d); nothing was stopped", c.PID())
 	}
+	if s.last {
+		u.ended(ctx)
+	}
+	return err
 }
 
 // ended waits for the engine that nobody holds anything on any more, so that
@@ -255,41 +263,27 @@ func (u *upRun) ended(ctx context.Context) {
 	}
 }
 
-// errLost says that the connection to the engine broke.
-var errLost = errors.New("the engine has ended; see .orrery/engine.log")
-
-// redial waits for the engine that follows a killed one.
-func redial(ctx context.Context, place control.Place) (*control.Client, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	for {
-		c, err := control.Dial(ctx, place)
-		if err == nil {
-			return c, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errLost
-		case <-time.After(20 * time.Millisecond):
-		}
+// begin holds the targets over a connection.
+func (s *session) begin(ctx context.Context, c *control.Client) error {
+	st, err := statusOf(ctx, c, nil)
+	if err != nil {
+		return err
 	}
+	names, err := hold(ctx, c, s.hold)
+	if s.last = err != nil; s.last { // an engine that holds nothing is about to end
+		return err
+	}
+	s.client, s.since, s.names = c, st.Seq, names
+	return nil
 }
 
-// attach holds the targets over one connection until it ends, or all does.
-func (s *session) attach(ctx context.Context, c *control.Client, sigs <-chan os.Signal) error {
-	defer c.Close()
-	s.client = c
-	before, err := statusOf(ctx, c, nil)
-	if err != nil {
-		return s.lost(err)
-	}
-	if s.names, err = hold(ctx, c, s.hold); err != nil {
-		s.last = true // an engine that holds nothing is about to end
-		return s.lost(err)
-	}
+// attend shows what happens to what was begun until the connection ends, or all
+// does.
+func (s *session) attend(ctx context.Context, sigs <-chan os.Signal) error {
+	defer s.client.Close()
 	ectx, unwatch := context.WithCancel(ctx)
-	watched := s.watch(ectx, before.Seq)
-	err = s.run(ctx, sigs)
+	watched := s.watch(ectx, s.since)
+	err := s.run(ctx, sigs)
 	unwatch()
 	if ended := <-watched; ended == nil && errors.Is(err, errLost) {
 		s.app.say("stopped from elsewhere")

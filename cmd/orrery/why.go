@@ -25,14 +25,17 @@ func whyCommand(a *app) *cobra.Command {
 		Use:   "why TARGET [OTHER]",
 		Short: "Say why a node waits, and which lines make it wait for another",
 		Long: `With one name: what the node waits for and who waits for it, each with the line and
-the argument that says so, and, when an engine runs, its state and the reason.
+the argument that says so, and, when an engine runs, its state and the reason. Of a
+task also when it last ran or was restored, and because of what; with -v the key.
 
 With two: how the first comes to wait for the second: the direct edges, and the
 shortest way.
 
 With --json it prints
   one name:   {"node", "kind", "pos", "stack", "waits_for": [edge], "waited_for_by": [edge],
-               "gated_by": [names], "live": {the node as in status} or null}
+               "gated_by": [names], "live": {the node as in status} or null,
+               "last_run": {"when", "cached", "why": [text], "note", "key": [line],
+               "unfinished": {"began", "failed", "why"}}, of a task that ran}
   two names:  {"from", "to", "direct": [edge], "path": [edge] or null}
   edge:       {"from", "to", "cond", "field", "ref", "pos"}`,
 		Example: `  orrery why web        what web waits for, and what it is doing
@@ -80,36 +83,79 @@ type explained struct {
 
 // lastRun is what a task last did in this checkout.
 type lastRun struct {
-	When   time.Time `json:"when"`
-	Cached bool      `json:"cached"`        // its result was restored
-	Why    []string  `json:"why,omitempty"` // what had changed since the success before
-	Note   string    `json:"note,omitempty"`
-	Key    []string  `json:"key"` // the lines of its key
+	When   *time.Time  `json:"when,omitempty"`   // of the last success; no more is known where there was none
+	Cached bool        `json:"cached"`           // its result was restored
+	Remote bool        `json:"remote,omitempty"` // from the remote cache
+	Why    []string    `json:"why,omitempty"`    // what had changed since the success before
+	Note   string      `json:"note,omitempty"`
+	Key    []string    `json:"key"` // the lines of its key
+	Bad    *unfinished `json:"unfinished,omitempty"`
 }
 
-// lastOf is the last success of a task, or nil.
+// unfinished is a later run that did not come to a good end.
+type unfinished struct {
+	Began  time.Time `json:"began"`
+	Failed string    `json:"failed,omitempty"` // empty: it was killed, or goes on
+	Why    []string  `json:"why,omitempty"`
+}
+
+// lastOf is what a task last did, or nil.
 func lastOf(p *lang.Project, n *graph.Node) (*lastRun, error) {
 	place, err := placeOf(p)
 	if err != nil || n.Kind != graph.KindTask {
 		return nil, err
 	}
 	l := (&task.Caching{Dir: filepath.Join(place.Dir, "tasks")}).Last(n.Name())
-	if l.Key == "" {
+	if l.Key == "" && !l.Dirty {
 		return nil, nil
 	}
-	return &lastRun{l.When, l.Cached, l.Why, l.Note, l.Lines}, nil
+	r := &lastRun{Cached: l.Cached, Remote: l.Remote, Why: l.Why, Note: l.Note, Key: l.Lines}
+	if l.Key != "" {
+		r.When = &l.When
+	}
+	if l.Dirty {
+		r.Bad = &unfinished{l.Began, l.Failed, l.Since}
+	}
+	return r, nil
+}
+
+// from is where its result came from.
+func (l *lastRun) from() string {
+	if l.Remote {
+		return "remote cache"
+	}
+	return "cache"
 }
 
 // show writes why the task ran, and, verbose, its key.
 func (l *lastRun) show(w io.Writer, verbose bool) {
-	did := "ran"
-	if l.Cached {
-		did = "was restored from the cache"
+	reasons := func(all []string) {
+		for _, why := range all {
+			fmt.Fprintf(w, "  because: %s\n", why)
+		}
 	}
-	fmt.Fprintf(w, "last %s %s\n", did, l.When.Local().Format(time.DateTime))
-	for _, why := range l.Why {
-		fmt.Fprintf(w, "  since the time before: %s\n", why)
+	if b := l.Bad; b != nil {
+		end := "failed: " + b.Failed
+		if b.Failed == "" {
+			end = "has not ended; if it was killed, the next run begins by ending what is left of it"
+		}
+		fmt.Fprintf(w, "last ran %s, and %s\n", b.Began.Local().Format(time.DateTime), end)
+		reasons(b.Why)
 	}
+	if l.When == nil {
+		return
+	}
+	did := "last ran %s\n"
+	switch {
+	case l.Bad != nil && l.Cached:
+		did = "was restored from the " + l.from() + " before, %s\n"
+	case l.Bad != nil:
+		did = "last succeeded %s\n"
+	case l.Cached:
+		did = "last was restored from the " + l.from() + " %s\n"
+	}
+	fmt.Fprintf(w, did, l.When.Local().Format(time.DateTime))
+	reasons(l.Why)
 	if l.Note != "" {
 		fmt.Fprintf(w, "  %s\n", l.Note)
 	}

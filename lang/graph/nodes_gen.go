@@ -395,6 +395,7 @@ type Service struct {
 	Links        Dict[Text]   `json:"links,omitzero"`         // Links that are shown: {label: url}.
 	SuccessCodes []CleanExit  `json:"success_codes,omitzero"` // Exit codes, and names of signals, that count as clean; the stop signal always does.
 	TTY          bool         `json:"tty,omitzero"`           // Give it a terminal (80 columns, 24 rows) as stdin, stdout and stderr: orrery attach connects yours to it.
+	PidNamespace bool         `json:"pid_namespace,omitzero"` // A pid namespace of its own: when its first process ends, or orrery is killed, the kernel ends all of it at once, whatever it did to hide. Its pids are others inside (MAINPID= is ignored), what it mounts is not seen outside. Linux; an ordinary user needs user namespaces, and set-user-id programs have no effect inside.
 	Autostart    bool         `json:"autostart"`              // Part of a bare up; False: only by name or need.
 	Limits       *Limits      `json:"limits,omitzero"`        // Limits of the process.
 	Harden       *Harden      `json:"harden,omitzero"`        // Confinement: harden(...) or the name of a profile.

@@ -37,7 +37,7 @@ func (a *allocation) run(ws []want) error {
 	}
 	rest = a.bases(rest)
 	rest = a.each(rest, func(w want) bool {
-		l, ok := a.t.leases[w.key]
+		l, ok := a.t.leases.byPort[w.key]
 		return ok && l.Base == w.spec.base && l.Proto == w.spec.proto && a.free(w, l.Number) && a.try(w, l.Number) == nil
 	})
 	avoid := map[int]bool{}
@@ -60,7 +60,7 @@ func (a *allocation) keep(w want) bool {
 		return true
 	}
 	e.close()
-	a.t.ports.drop(w.key)
+	a.t.dropPort(w.key)
 	return false
 }
 
@@ -106,9 +106,9 @@ func (a *allocation) free(w want, number int) bool {
 
 // holder is the other port that has the number now.
 func (t *Table) holder(w want, number int) (key, bool) {
-	for k, e := range t.ports.all() {
-		phantom := e.idle && len(e.holds) == 0
-		if k != w.key && e.number == number && e.spec.proto == w.spec.proto && !phantom {
+	for _, k := range t.numbers[portNumber{w.spec.proto, number}] {
+		e := t.ports.get(k)
+		if phantom := e.idle && len(e.holds) == 0; k != w.key && !phantom {
 			return k, true
 		}
 	}
@@ -128,7 +128,7 @@ func (a *allocation) strict(w want) {
 		return
 	case w.idle:
 		// It can have no other number, and whether it gets this one matters when its service starts.
-		a.t.ports.set(w.key, &entry{spec: w.spec, number: w.spec.base, idle: true})
+		a.t.setPort(w.key, &entry{spec: w.spec, number: w.spec.base, idle: true})
 		a.fresh = append(a.fresh, w.key)
 		return
 	case held:
@@ -183,7 +183,7 @@ func (a *allocation) try(w want, number int) error {
 		e.close()
 		return err
 	}
-	a.t.ports.set(w.key, e)
+	a.t.setPort(w.key, e)
 	a.t.leases.evict(w.key, w.spec.proto, number)
 	a.t.leases.set(w.key, w.spec, number)
 	a.fresh = append(a.fresh, w.key)

@@ -62,7 +62,9 @@ func Resolve(g *graph.Graph, d Dirs, o Options) *Binding {
 // FromSnapshot returns a Binding with the values that another process has; d are the same Dirs. Tools and secrets are
 // looked up here, with the environment of o.
 func FromSnapshot(g *graph.Graph, d Dirs, snapshot map[string]string, o Options) *Binding {
-	return &Binding{g: g, opts: o, dirs: d, facts: newFacts(maps.Clone(snapshot))}
+	values := make(map[string]string, len(snapshot)) // not a clone: without an engine there is no snapshot, and tasks write values all the same
+	maps.Copy(values, snapshot)
+	return &Binding{g: g, opts: o, dirs: d, facts: newFacts(values)}
 }
 
 // Snapshot is what another process needs for the same texts: ports, values of tasks and data_ids by the marker of their

@@ -393,3 +393,16 @@ func TestHostile(t *testing.T) {
 		check(t, strings.ReplaceAll(gen.Example(seed), "\x00", ""))
 	}
 }
+
+// TestNoSnapshot: a run without an engine has no snapshot, and its tasks write values.
+func TestNoSnapshot(t *testing.T) {
+	g, problems := graph.New(graph.Decl{})
+	if len(problems) > 0 {
+		t.Fatal(problems[0].Message)
+	}
+	b := FromSnapshot(g, Dirs{}, nil, Options{})
+	b.SetValues("build", map[string]string{"version": "1"})
+	if got := b.Snapshot()["⟦build.values.version⟧"]; got != "1" {
+		t.Errorf("got %q", got)
+	}
+}

@@ -119,7 +119,7 @@ func (b *Binding) base(e *environ, n *graph.Node) {
 	for _, kv := range b.opts.Environ {
 		k, v, ok := strings.Cut(kv, "=")
 		switch {
-		case !ok || k == "":
+		case !ok || k == "" || strings.HasPrefix(k, remoteCache):
 		case n.Kind == graph.KindService:
 			e.set(Var{Key: k, Value: v, Origin: "caller"})
 		case matches(pass, k):
@@ -129,6 +129,9 @@ func (b *Binding) base(e *environ, n *graph.Node) {
 		}
 	}
 }
+
+// remoteCache begins the variables of the remote cache: its passwords are not for the programs that we start.
+const remoteCache = "ORRERY_REMOTE_CACHE"
 
 func matches(patterns []string, key string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool {

@@ -24,12 +24,43 @@ type lease struct {
 	Plain bool `json:"plain,omitempty"`
 }
 
-// leases are the leases of a checkout.
-type leases map[key]lease
+// portNumber is one number of one protocol.
+type portNumber struct {
+	proto  string
+	number int
+}
+
+// leases are the leases of a checkout, found by port and by number: with thousands of ports, a look at all of them for each is
+// too slow.
+type leases struct {
+	byPort   map[key]lease
+	byNumber map[portNumber][]key // of a file that was edited there may be several
+}
+
+func newLeases() leases { return leases{map[key]lease{}, map[portNumber][]key{}} }
+
+func (ls leases) put(k key, l lease) {
+	ls.drop(k)
+	ls.byPort[k] = l
+	at := portNumber{l.Proto, l.Number}
+	ls.byNumber[at] = append(ls.byNumber[at], k)
+}
+
+func (ls leases) drop(k key) {
+	l, ok := ls.byPort[k]
+	if !ok {
+		return
+	}
+	delete(ls.byPort, k)
+	at := portNumber{l.Proto, l.Number}
+	if ls.byNumber[at] = slices.DeleteFunc(ls.byNumber[at], func(o key) bool { return o == k }); len(ls.byNumber[at]) == 0 {
+		delete(ls.byNumber, at)
+	}
+}
 
 // readLeases reads the file; a missing or damaged one gives none: the worst is another number.
 func readLeases(file string) (leases, error) {
-	ls := leases{}
+	ls := newLeases()
 	if file == "" {
 		return ls, nil
 	}
@@ -38,7 +69,7 @@ func readLeases(file string) (leases, error) {
 		return ls, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the port leases: %w", err)
+		return ls, fmt.Errorf("cannot read the port leases: %w", err)
 	}
 	var all []lease
 	if json.Unmarshal(b, &all) != nil {
@@ -46,7 +77,7 @@ func readLeases(file string) (leases, error) {
 	}
 	for _, l := range all {
 		if l.Number > 0 && l.Number < 65536 {
-			ls[key{l.Node, l.Port}] = l
+			ls.put(key{l.Node, l.Port}, l)
 		}
 	}
 	return ls, nil
@@ -57,8 +88,8 @@ func (ls leases) save(file string) error {
 	if file == "" {
 		return nil
 	}
-	all := make([]lease, 0, len(ls))
-	for _, l := range ls {
+	all := make([]lease, 0, len(ls.byPort))
+	for _, l := range ls.byPort {
 		all = append(all, l)
 	}
 	slices.SortFunc(all, func(a, b lease) int {
@@ -91,23 +122,23 @@ func (ls leases) purge(g *graph.Graph) {
 			}
 		}
 	}
-	for k, l := range ls {
+	for k, l := range ls.byPort {
 		if d, ok := declaredAs[k]; !ok || d.base != l.Base || d.proto != l.Proto {
-			delete(ls, k)
+			ls.drop(k)
 		}
 	}
 }
 
 func (ls leases) set(k key, s portSpec, number int) {
-	ls[k] = lease{Node: k.node, Port: k.name, Proto: s.proto, Base: s.base, Number: number, Plain: ls[k].Plain}
+	ls.put(k, lease{Node: k.node, Port: k.name, Proto: s.proto, Base: s.base, Number: number, Plain: ls.plain(k)})
 }
 
-func (ls leases) plain(k key) bool { return ls[k].Plain }
+func (ls leases) plain(k key) bool { return ls.byPort[k].Plain }
 
 func (ls leases) setPlain(k key) {
-	if l, ok := ls[k]; ok {
+	if l, ok := ls.byPort[k]; ok {
 		l.Plain = true
-		ls[k] = l
+		ls.byPort[k] = l
 	}
 }
 
@@ -115,8 +146,8 @@ func (ls leases) setPlain(k key) {
 func (ls leases) holder(proto string, number int) (key, bool) {
 	var found key
 	ok := false
-	for k, l := range ls {
-		if l.Number == number && l.Proto == proto && (!ok || k.node+"."+k.name < found.node+"."+found.name) {
+	for _, k := range ls.byNumber[portNumber{proto, number}] {
+		if !ok || k.node+"."+k.name < found.node+"."+found.name {
 			found, ok = k, true
 		}
 	}
@@ -125,9 +156,9 @@ func (ls leases) holder(proto string, number int) (key, bool) {
 
 // evict drops the leases of a number that are not own.
 func (ls leases) evict(own key, proto string, number int) {
-	for k, l := range ls {
-		if k != own && l.Number == number && l.Proto == proto {
-			delete(ls, k)
+	for _, k := range slices.Clone(ls.byNumber[portNumber{proto, number}]) {
+		if k != own {
+			ls.drop(k)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"orrery/lang/graph"
 )
@@ -60,7 +61,28 @@ type Table struct {
 	dirs    Dirs
 	leases  leases
 	ports   byNode[*entry]
+	numbers map[portNumber][]key // whose ports have a number
 	sockets byNode[*unixSocket]
+}
+
+// setPort gives a port its entry; its number stays the same until it is dropped.
+func (t *Table) setPort(k key, e *entry) {
+	t.dropPort(k)
+	t.ports.set(k, e)
+	at := portNumber{e.spec.proto, e.number}
+	t.numbers[at] = append(t.numbers[at], k)
+}
+
+func (t *Table) dropPort(k key) {
+	e := t.ports.get(k)
+	if e == nil {
+		return
+	}
+	t.ports.drop(k)
+	at := portNumber{e.spec.proto, e.number}
+	if t.numbers[at] = slices.DeleteFunc(t.numbers[at], func(o key) bool { return o == k }); len(t.numbers[at]) == 0 {
+		delete(t.numbers, at)
+	}
 }
 
 // NewTable reads the leases of the checkout. Nothing is bound yet. A damaged file of leases counts as none.
@@ -69,7 +91,7 @@ func NewTable(d Dirs) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Table{dirs: d, leases: l, ports: byNode[*entry]{}, sockets: byNode[*unixSocket]{}}, nil
+	return &Table{dirs: d, leases: l, ports: byNode[*entry]{}, numbers: map[portNumber][]key{}, sockets: byNode[*unixSocket]{}}, nil
 }
 
 // Prepare allocates the ports and opens the sockets of services that are going to run, and gives a number to ports of
@@ -87,7 +109,7 @@ func (t *Table) Prepare(g *graph.Graph, nodes []string, o Options) error {
 	if err != nil {
 		for _, k := range a.fresh {
 			t.ports.get(k).close()
-			t.ports.drop(k)
+			t.dropPort(k)
 		}
 		for _, k := range unix {
 			t.sockets.get(k).close()
@@ -233,7 +255,7 @@ func (t *Table) Adopt(g *graph.Graph, node string, ports map[string]int, sockets
 		}
 		e := &entry{spec: d.spec, number: number, listen: files[d.name]}
 		e.claim, _ = claim(d.spec.proto, number) // another orrery cannot have it: the service does
-		t.ports.set(k, e)
+		t.setPort(k, e)
 		t.leases.set(k, d.spec, number)
 		delete(files, d.name)
 	}
@@ -314,7 +336,7 @@ func (t *Table) Close(nodes ...string) {
 	for _, node := range nodes {
 		for k, e := range t.ports.of(node) {
 			e.close()
-			t.ports.drop(k)
+			t.dropPort(k)
 		}
 		for k, u := range t.sockets.of(node) {
 			u.close()

@@ -151,7 +151,7 @@ func killed(cmd *exec.Cmd) bool {
 
 func FuzzDecode(f *testing.F) {
 	r := &Record{Key: keyOf(1), Outputs: []Entry{{Path: "a\xff", Kind: File, Mode: 0o644, Blob: Blob{keyOf(2), 3}}}, Values: map[string]string{"a": "\xfe"}}
-	text, err := r.encode()
+	text, err := r.Encode()
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -159,15 +159,15 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(body))
 	f.Add([]byte(`{"version":1,"outputs":[{"path":["/w=="],"kind":"dir"}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		r, err := decode(append([]byte(sum(body)+"\n"), body...), keyOf(1))
+		r, err := DecodeRecord(append([]byte(sum(body)+"\n"), body...), keyOf(1))
 		if err != nil {
 			return
 		}
-		text, err := r.encode()
+		text, err := r.Encode()
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := decode(text, keyOf(1))
+		again, err := DecodeRecord(text, keyOf(1))
 		if err != nil || !reflect.DeepEqual(r, again) {
 			t.Fatalf("got %+v, %v, want %+v", again, err, r)
 		}

@@ -63,6 +63,8 @@ type Record struct {
 	Created  time.Time
 	// Host, OS and Arch are where it ran.
 	Host, OS, Arch string
+	// Local says to whoever puts it that it is not for other machines; it is not kept.
+	Local bool
 }
 
 // Blobs are all blobs that the record needs.
@@ -133,8 +135,8 @@ type wireEntry struct {
 
 const recordVersion = 1
 
-// encode writes a line with the hash of the rest, then the record.
-func (r *Record) encode() ([]byte, error) {
+// Encode gives the record as it is kept: a line with the hash of the rest, then the record. DecodeRecord reads it.
+func (r *Record) Encode() ([]byte, error) {
 	w := wireRecord{recordVersion, r.Key, r.Task, r.Lines, make([]wireEntry, len(r.Outputs)), nil, r.Log, r.Exit, r.Duration, r.Created, r.Host, r.OS, r.Arch}
 	for i, e := range r.Outputs {
 		w.Outputs[i] = wireEntry{raw(e.Path), e.Kind, uint32(e.Mode.Perm()), e.Blob.Hash, e.Blob.Size, raw(e.Target)}
@@ -152,8 +154,8 @@ func (r *Record) encode() ([]byte, error) {
 	return fmt.Appendf(nil, "%s\n%s\n", sum(append(text, '\n')), text), nil
 }
 
-// decode reads and checks a record.
-func decode(text []byte, key string) (*Record, error) {
+// DecodeRecord reads what Encode wrote for a key, and checks everything that a user of a record relies on.
+func DecodeRecord(text []byte, key string) (*Record, error) {
 	head, rest, ok := bytes.Cut(text, []byte("\n"))
 	if !ok || sum(rest) != string(head) {
 		return nil, errors.New("its content does not have its hash")
@@ -249,7 +251,7 @@ func (s *Store) read(key string) (*Record, error) {
 	default:
 		return nil, &UnavailableError{"read", err}
 	}
-	r, err := decode(text, key)
+	r, err := DecodeRecord(text, key)
 	if err != nil {
 		s.disk.remove(name)
 		return nil, &CorruptError{name, err.Error()}
@@ -266,7 +268,7 @@ func (s *Store) Put(ctx context.Context, r *Record) error {
 	if err := r.check(); err != nil {
 		return fmt.Errorf("cannot keep the record: %w", err)
 	}
-	text, err := r.encode()
+	text, err := r.Encode()
 	if err != nil {
 		return fmt.Errorf("cannot keep the record: %w", err)
 	}

@@ -119,7 +119,7 @@ func (e *Engine) status(n *node) api.NodeStatus {
 		Name: n.name(), Kind: string(n.def.Kind), State: n.show.State, PID: n.pid(),
 		StartedAt: n.show.Started, ReadyAt: n.show.Ready, Restarts: n.show.Restarts,
 		Exit: n.show.Exit, Reason: n.show.Reason, StatusText: n.show.StatusText,
-		Holders: n.holders, Cause: n.show.Cause, Cached: n.show.Cached,
+		Holders: n.holders, Cause: n.show.Cause, Cached: n.show.Cached, Remote: n.show.Remote,
 	}
 	if e.scheduled(n) {
 		s.Schedule, s.NextAt = n.def.Task.Schedule.String(), n.task.alarm.Next

@@ -224,7 +224,14 @@ func (h *Handler) down(ctx context.Context, params json.RawMessage, emit func(an
 	if err != nil {
 		return over(err)
 	}
-	tell := func(api.Event) { emit(e.progress()) } // called by the loop
+	// Called by the loop. A look at every node for every event of every node would be a square: at thousands of services what is
+	// told comes in steps of a share of them.
+	told, every := 0, 1+len(all)/100
+	tell := func(api.Event) {
+		if told++; told%every == 0 {
+			emit(e.progress())
+		}
+	}
 	stop, err := e.Events(^uint64(0), tell)
 	if err != nil {
 		return over(err)
@@ -233,7 +240,8 @@ func (h *Handler) down(ctx context.Context, params json.RawMessage, emit func(an
 	if err := e.Down(p.Now); err != nil {
 		return over(err)
 	}
-	return over(e.Gone(ctx, all))
+	// Who is held again meanwhile was started by somebody else, and stays.
+	return over(e.wait(ctx, all, func(n *node) bool { return !n.live() || n.holders > 0 }))
 }
 
 func (h *Handler) wait(ctx context.Context, params json.RawMessage) (any, error) {

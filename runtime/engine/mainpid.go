@@ -21,6 +21,10 @@ import (
 // that was meant, not one that has got its number since.
 func (e *Engine) claimMain(n *node, in *instance, m *notify.Message) {
 	pid := m.MainPID
+	if n.def.Service.PidNamespace { // the number is one inside, and all ends with the first process anyway
+		e.publish(n, n.show.State, fmt.Sprintf("MAINPID=%d ignored: with pid_namespace its first process is the main one", pid))
+		return
+	}
 	if m.MainPIDFD != nil {
 		if by := pidOf(m.MainPIDFD); by <= 0 || pid != 0 && pid != by {
 			return

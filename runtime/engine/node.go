@@ -51,6 +51,7 @@ type shown struct {
 	Restarts   int       `json:"restarts,omitempty"`
 	StatusText string    `json:"status_text,omitempty"`
 	Cached     bool      `json:"cached,omitempty"` // the result of the task was restored
+	Remote     bool      `json:"remote,omitempty"` // from the remote cache
 }
 
 // service is the live state of a service.
@@ -204,6 +205,16 @@ func (n *node) ended() bool {
 	return p == machine.Exited || p == machine.GaveUp
 }
 
+// mirrorsEnd reports whether the engine that runs an external service has said
+// that it has ended and will not by itself run again.
+func (n *node) mirrorsEnd() bool {
+	switch n.show.State {
+	case stateFailed, string(machine.Exited), string(machine.GaveUp):
+		return true
+	}
+	return false
+}
+
 // gate makes a service ready that has answered its probe and whose gating
 // tasks have all succeeded.
 func (e *Engine) gate(n *node) {
@@ -329,12 +340,14 @@ func (e *Engine) never(n *node, c graph.Cond) (why, root string) {
 		if c == graph.Succeeded {
 			return fmt.Sprintf("%s %s", n.name(), n.failure()), n.name()
 		}
-		return "", ""
+		if !n.external {
+			return "", ""
+		}
 	}
 	if n.svc == nil || c == graph.Completed || c == graph.Started || c == graph.Stopped {
 		return "", ""
 	}
-	if n.ended() {
+	if n.ended() || n.external && n.mirrorsEnd() {
 		return fmt.Sprintf("%s %s", n.name(), n.failure()), n.name()
 	}
 	if c == graph.Ready || c == graph.Healthy {

@@ -120,7 +120,7 @@ func (e *Engine) specOf(n *node, in *instance) (*proc.Spec, error) {
 	e.opt.Table.Spawning(name)
 	spec := &proc.Spec{
 		Name: name, Marker: e.marker(n, in.id),
-		Limits: limitsOf(s),
+		Limits: limitsOf(s), PidNamespace: s.PidNamespace,
 	}
 	for _, sock := range e.opt.Table.Sockets(s) {
 		spec.Listen = append(spec.Listen, proc.Listener{Name: sock.Name, File: sock.File, Shared: s.Restart.Overlap})

@@ -210,9 +210,12 @@ func (e *Engine) finishTask(n *node, r task.Result) {
 		return
 	}
 	n.task.once = false
-	n.show.Cached = r.Cached
+	n.show.Cached, n.show.Remote = r.Cached, r.Remote
 	text := r.Reason
-	if r.Cached {
+	switch {
+	case r.Remote:
+		text = "restored from the remote cache"
+	case r.Cached:
 		text = "cached"
 	}
 	e.become(n, state, text)

@@ -108,6 +108,7 @@ type specWire struct {
 	Cgroup     []byte        `json:"cgroup,omitempty"`
 	Sandbox    *sandboxWire  `json:"sandbox,omitempty"`
 	Watch      bool          `json:"watch,omitempty"`
+	PidNS      bool          `json:"pid_namespace,omitempty"`
 }
 
 // sandboxWire is a sandbox.Orders.
@@ -163,6 +164,7 @@ func wireOf(s *proc.Spec) (*specWire, []*os.File) {
 		Name: []byte(s.Name), Argv0: []byte(s.Argv0), Dir: []byte(s.Dir), Notify: []byte(s.Notify), Marker: []byte(s.Marker),
 		Cgroup: []byte(s.Cgroup), User: s.User, Group: s.Group, Argv: bytesOf(s.Argv), Env: bytesOf(s.Env), Watchdog: s.Watchdog,
 		Limits: s.Limits, TTY: s.TTY, Foreground: s.Foreground, Ready: s.ReadyFile != nil, ReadyFD: s.ReadyFD,
+		PidNS:   s.PidNamespace,
 		Inherit: len(s.Inherit), InheritFD: s.InheritFD,
 		Sandbox: sandboxOf(s.Sandbox), Watch: s.Watch != nil,
 	}
@@ -200,7 +202,8 @@ func (w *specWire) spec(files []*os.File) *proc.Spec {
 		Name: string(w.Name), Argv0: string(w.Argv0), Dir: string(w.Dir), Notify: string(w.Notify), Marker: string(w.Marker),
 		Cgroup: string(w.Cgroup), User: w.User, Group: w.Group, Argv: stringsOf(w.Argv), Env: stringsOf(w.Env), Watchdog: w.Watchdog,
 		Limits: w.Limits, TTY: w.TTY, Foreground: w.Foreground, ReadyFD: w.ReadyFD, InheritFD: w.InheritFD,
-		Sandbox: w.Sandbox.orders(),
+		Sandbox:      w.Sandbox.orders(),
+		PidNamespace: w.PidNS,
 	}
 	s.Stdin, s.Stdout, s.Stderr = take(w.Std[0]), take(w.Std[1]), take(w.Std[2])
 	for _, l := range w.Listen {

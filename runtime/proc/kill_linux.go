@@ -32,11 +32,13 @@ type hunt struct {
 	denied  map[int]error
 }
 
-// Means says by what KillTree finds the tree, the strongest first: "cgroup" (nothing escapes), "subreaper" (descendants, and
+// Means says by what KillTree finds the tree, the strongest first: "pid namespace", "cgroup" (nothing escapes either), "subreaper" (descendants, and
 // orphans by group, session and marker), "marker" (the same, but orphans are not ours: a program that clears its environment
 // and detaches itself escapes), or "group".
 func (p *Process) Means() string {
 	switch {
+	case p.ns != nil:
+		return "pid namespace"
 	case p.cgroup != "":
 		return "cgroup"
 	case isSubreaper():
@@ -52,6 +54,9 @@ func (p *Process) Means() string {
 // It neither takes the exit status (see Wait) nor reaps orphans (see Reaper). An error names what is left: when ctx is
 // done, or when we may not kill it.
 func (p *Process) KillTree(ctx context.Context) error {
+	if p.ns != nil {
+		return p.ns.kill(ctx)
+	}
 	if p.alone() {
 		return nil
 	}

@@ -81,7 +81,7 @@ func nobody(t *testing.T) *user.User {
 
 func TestUser(t *testing.T) {
 	u := nobody(t)
-	both(t, func(t *testing.T, way func(*Spec) *Spec) {
+	every(t, func(t *testing.T, way func(*Spec) *Spec) {
 		out, e := run(t, way(&Spec{Argv: []string{"sh", "-c", "id -u; id -g; id -G; grep CapEff /proc/self/status"}, User: "nobody"}))
 		want := fmt.Sprintf("%s\n%s\n%s\nCapEff:\t0000000000000000\n", u.Uid, u.Gid, u.Gid)
 		if out != want {
@@ -98,7 +98,7 @@ func TestUser(t *testing.T) {
 
 func TestUserMayNotEnter(t *testing.T) {
 	nobody(t)
-	both(t, func(t *testing.T, way func(*Spec) *Spec) {
+	every(t, func(t *testing.T, way func(*Spec) *Spec) {
 		dir := t.TempDir()
 		os.Chmod(dir, 0o700)
 		if e := startErr(t, way(&Spec{Argv: []string{"true"}, User: "nobody", Dir: dir})); e.Op != "enter" || e.Err != syscall.EACCES {

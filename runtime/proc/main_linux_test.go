@@ -114,6 +114,32 @@ func shimmed(s *Spec) *Spec {
 	return s
 }
 
+// inNamespace makes s start in a pid namespace of its own.
+func inNamespace(s *Spec) *Spec {
+	s.PidNamespace = true
+	return s
+}
+
+// needNamespace skips where there can be none.
+func needNamespace(t *testing.T) {
+	t.Helper()
+	p, err := Start(inNamespace(&Spec{Name: "try", Argv: []string{"true"}, Env: env()}))
+	if err != nil {
+		t.Skip(err)
+	}
+	p.Wait()
+	p.Close()
+}
+
+// every is both, and in a pid namespace.
+func every(t *testing.T, f func(t *testing.T, way func(*Spec) *Spec)) {
+	both(t, f)
+	t.Run("namespace", func(t *testing.T) {
+		needNamespace(t)
+		f(t, inNamespace)
+	})
+}
+
 // both runs a test with and without the shim.
 func both(t *testing.T, f func(t *testing.T, way func(*Spec) *Spec)) {
 	t.Run("plain", func(t *testing.T) { f(t, func(s *Spec) *Spec { return s }) })
@@ -258,6 +284,8 @@ func helper(args []string) int {
 		return lonely()
 	case "orphans":
 		return orphans()
+	case "spawner":
+		return spawner(args[1], args[2])
 	case "chaser":
 		return chaser(args[1])
 	}

@@ -3,6 +3,8 @@ package proc
 import (
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,8 +29,8 @@ func Identify(pid int) (Identity, error) {
 // deepest is how far up a chain of parents is followed.
 const deepest = 1000
 
-// Member says whether pid descends from root or carries the marker in the environment that it was started with: whether KillTree
-// of that tree would find it. It costs a few reads, not a walk through /proc. What has ended and was reaped is no member.
+// Member says whether pid descends from root, is in the pid namespace that root has for itself, or carries the marker in the
+// environment that it was started with: whether KillTree of that tree would find it. It costs a few reads, not a walk through /proc. What has ended and was reaped is no member.
 func Member(pid, root int, marker string) bool {
 	at := pid
 	for range deepest {
@@ -40,5 +42,15 @@ func Member(pid, root int, marker string) bool {
 			return true
 		}
 	}
-	return marker != "" && hasMarker(pid, marker, false)
+	return marker != "" && hasMarker(pid, marker, false) || namespaced(pid, root)
+}
+
+// namespaced says whether two processes are in one pid namespace that is not ours.
+func namespaced(pid, root int) bool {
+	of := func(who string) string {
+		name, _ := os.Readlink("/proc/" + who + "/ns/pid")
+		return name
+	}
+	ns := of(strconv.Itoa(root))
+	return root > 1 && ns != "" && ns != of("self") && ns == of(strconv.Itoa(pid))
 }

@@ -79,6 +79,10 @@ type Spec struct {
 	Marker string
 	// Foreground keeps the child in our own process group, so that it shares our terminal. Otherwise it leads its own.
 	Foreground bool
+	// PidNamespace gives the program a pid namespace of its own: when its first process ends, or we do, the kernel ends all
+	// that is in it at once, whatever it did to hide. Its own pid is another inside, as LISTEN_PID and WATCHDOG_PID say; a /proc of its own
+	// shows that. From outside nothing differs. An ordinary user needs user namespaces for it. Foreground does not go with it.
+	PidNamespace bool
 	// Cgroup, if not empty, is a cgroup v2 directory for this tree alone, such as [Cgroup] gives; it is made if missing,
 	// the child starts inside it, and Close removes it.
 	Cgroup string
@@ -216,7 +220,8 @@ type exitWire struct {
 // directory, fs.ErrPermission, syscall.ENOEXEC, syscall.EAGAIN and so on. Its JSON form keeps that.
 type StartError struct {
 	// Op is what could not be done: "find" (the program), "run" (it), "enter" (the directory), "fork", or the part of the
-	// Spec that was refused: "user", "group", "listen", "ready", "inherit", "limit", "cgroup", "tty", "sandbox", "argv", "env", "shim".
+	// Spec that was refused: "user", "group", "listen", "ready", "inherit", "limit", "cgroup", "pid_namespace", "tty", "sandbox", "argv",
+	// "env", "shim".
 	Op string
 	// Path is the program, or the directory, or the value that was refused.
 	Path string

@@ -36,6 +36,8 @@ func (l *launch) start() (*Process, error) {
 		return nil, &StartError{Op: "watchdog", Path: s.Name, Err: errLinux}
 	case !s.Limits.none():
 		return nil, &StartError{Op: "limit", Path: s.Name, Err: errLinux}
+	case s.PidNamespace:
+		return nil, &StartError{Op: "pid_namespace", Path: s.Name, Err: errLinux}
 	case s.Sandbox != nil:
 		return nil, &StartError{Op: "sandbox", Path: s.Name, Err: errLinux}
 	case s.Cgroup != "":

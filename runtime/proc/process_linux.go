@@ -26,6 +26,7 @@ type Process struct {
 	foreground bool
 	child      bool // we started it: its status is ours to take
 	reaper     *Reaper
+	ns         *namespace // nil: none of its own
 	once       sync.Once
 	exit       Exit
 }
@@ -141,6 +142,10 @@ func (p *Process) control(f func(fd int)) error {
 func (p *Process) Wait() Exit {
 	p.once.Do(func() {
 		defer func() { p.exit.OOM = !p.exit.Ok() && p.confine.killedInside() > 0 }()
+		if p.ns != nil {
+			p.exit = p.ns.wait()
+			return
+		}
 		try := p.reap
 		if !p.child {
 			try = p.peek
@@ -239,6 +244,7 @@ func (p *Process) Close() error {
 		removeCgroup(p.cgroup)
 	}
 	p.confine.remove()
+	p.ns.close()
 	return p.pidfd.Close()
 }
 

@@ -32,7 +32,7 @@ func Shim(args []string) int {
 		}
 		fds[i] = n
 	}
-	if len(fds) != 2 {
+	if len(fds) < 2 || len(fds) > 4 {
 		fmt.Fprintf(os.Stderr, "orrery %s is how orrery starts services; it is not for use by hand\n", Verb)
 		return 2
 	}
@@ -43,7 +43,16 @@ func Shim(args []string) int {
 	}
 	var o orders
 	serr := &StartError{Op: "shim", Path: Verb}
-	if serr.Err = json.Unmarshal(b, &o); serr.Err == nil {
+	serr.Err = json.Unmarshal(b, &o)
+	switch {
+	case serr.Err != nil:
+	case len(fds) == 3:
+		return o.first(fds)
+	case len(fds) == 4:
+		if serr = announce(fds[2], fds[3]); serr == nil {
+			serr = o.execute(fds[1])
+		}
+	default:
 		serr = o.execute(fds[1])
 	}
 	report, _ := json.Marshal(serr)

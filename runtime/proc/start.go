@@ -74,6 +74,9 @@ func (l *launch) prepare() error {
 			return &StartError{Op: "argv", Path: a, Err: errNul}
 		}
 	}
+	if s.PidNamespace && s.Foreground {
+		return &StartError{Op: "pid_namespace", Path: s.Name, Err: errors.New("its process group cannot be ours: it does not go with Foreground")}
+	}
 	l.argv = slices.Clone(s.Argv)
 	if s.Argv0 != "" {
 		l.argv[0] = s.Argv0

@@ -29,6 +29,7 @@ type orders struct {
 	Limits   Limits
 	Join     [][]byte // cgroups to enter
 	Cred     *credential
+	TTY      bool // the first descriptor is its terminal; for the init of a pid namespace
 	Sandbox  *sandbox.Orders
 	Watch    int // descriptor of its watcher, from Keep on
 }
@@ -48,13 +49,17 @@ func (l *launch) start() (*Process, error) {
 			return nil, &StartError{Op: "cgroup", Path: s.Cgroup, Err: err}
 		}
 	}
-	if len(s.Listen) > 0 || s.Watchdog > 0 || !s.Limits.none() || s.Sandbox != nil || oddSignals() {
+	if len(s.Listen) > 0 || s.Watchdog > 0 || !s.Limits.none() || s.PidNamespace || s.Sandbox != nil || oddSignals() {
 		name := s.Marker
 		if name == "" {
 			name = fmt.Sprintf("%d-%d", os.Getpid(), time.Now().UnixNano())
 		}
+		start := l.byShim
+		if s.PidNamespace {
+			start = l.byInit
+		}
 		c := confined(s.Limits, name)
-		p, err := l.byShim(c)
+		p, err := start(c)
 		if err != nil {
 			c.remove()
 			return nil, err
@@ -122,6 +127,9 @@ func (l *launch) fork(path string, argv []string, attr *syscall.ProcAttr) (*Proc
 	pidfd := -1
 	sys := attr.Sys
 	sys.PidFD, sys.Setpgid, sys.Setsid, sys.Setctty = &pidfd, !s.Foreground && !s.TTY, s.TTY, s.TTY
+	if s.PidNamespace { // this is its init: the terminal is the program's
+		sys.Setpgid, sys.Setsid, sys.Setctty = true, false, false
+	}
 	if s.Cgroup != "" {
 		fd, err := unix.Open(s.Cgroup, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
@@ -207,7 +215,7 @@ func (l *launch) byShim(c *confine) (*Process, error) {
 func (l *launch) orders(c *confine) (*os.File, error) {
 	s := l.spec
 	o := orders{Paths: bytesOf(l.paths), Argv: bytesOf(l.argv), Env: bytesOf(l.env), Dir: []byte(l.dir), Listen: len(s.Listen),
-		Watchdog: s.Watchdog > 0, Keep: len(l.files), Limits: c.rest, Join: bytesOf(c.dirs), Cred: l.cred,
+		Watchdog: s.Watchdog > 0, Keep: len(l.files), Limits: c.rest, Join: bytesOf(c.dirs), Cred: l.cred, TTY: s.TTY,
 		Sandbox: s.Sandbox, Watch: len(l.files) + 2}
 	for i, x := range s.Listen {
 		if !x.Shared {

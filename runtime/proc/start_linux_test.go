@@ -25,7 +25,7 @@ func hostile() []string {
 }
 
 func TestArgumentsByteForByte(t *testing.T) {
-	both(t, func(t *testing.T, way func(*Spec) *Spec) {
+	every(t, func(t *testing.T, way func(*Spec) *Spec) {
 		want := hostile()
 		out, e := run(t, way(&Spec{Argv: append([]string{"sh", "-c", `printf '%s\0' "$@"`, "sh"}, want...)}))
 		if !e.Ok() {
@@ -38,7 +38,7 @@ func TestArgumentsByteForByte(t *testing.T) {
 }
 
 func TestArgv0(t *testing.T) {
-	both(t, func(t *testing.T, way func(*Spec) *Spec) {
+	every(t, func(t *testing.T, way func(*Spec) *Spec) {
 		out, _ := run(t, way(&Spec{Argv: []string{"sh", "-c", `tr '\0' ' ' </proc/$$/cmdline | cut -d' ' -f1`}, Argv0: "-other\x80"}))
 		if out != "-other\x80\n" {
 			t.Errorf("got %q", out)
@@ -47,7 +47,7 @@ func TestArgv0(t *testing.T) {
 }
 
 func TestEnvironment(t *testing.T) {
-	both(t, func(t *testing.T, way func(*Spec) *Spec) {
+	every(t, func(t *testing.T, way func(*Spec) *Spec) {
 		out, _ := run(t, way(&Spec{Argv: []string{"/usr/bin/env", "-0"}, Marker: "m/x", Notify: "/run/n", Env: []string{
 			"Z=1", "A=first", "M=a\nb\xff", "A=last", "GODEBUG=inittrace=1", "LISTEN_FDS=3", "LISTEN_PID=1", "WATCHDOG_USEC=5", "WATCHDOG_PID=1", "NOTIFY_SOCKET=/outer", "ORRERY_ID=outer", "noequals", "E="}}))
 		want := []string{"Z=1", "M=a\nb\xff", "A=last", "GODEBUG=inittrace=1", "noequals", "E=", "ORRERY_ID=m/x", "NOTIFY_SOCKET=/run/n"}
@@ -65,7 +65,7 @@ func TestOuterMarkerIsKept(t *testing.T) {
 }
 
 func TestDirectoryAndRelativeProgram(t *testing.T) {
-	both(t, func(t *testing.T, way func(*Spec) *Spec) {
+	every(t, func(t *testing.T, way func(*Spec) *Spec) {
 		script := write(t, "prog", "#!/bin/sh\necho $0; pwd -P\n", 0o755)
 		dir, err := filepath.EvalSymlinks(filepath.Dir(script))
 		if err != nil {
@@ -87,7 +87,7 @@ func TestPathOfTheEnvironmentCounts(t *testing.T) {
 }
 
 func TestStartErrors(t *testing.T) {
-	both(t, func(t *testing.T, way func(*Spec) *Spec) {
+	every(t, func(t *testing.T, way func(*Spec) *Spec) {
 		plain := write(t, "plain", "hello\n", 0o644)
 		noHeader := write(t, "noheader", "echo hi\n", 0o755)
 		badInterp := write(t, "interp", "#!/no/such/interpreter -x\n", 0o755)
@@ -159,7 +159,7 @@ func TestBusyTextIsRetried(t *testing.T) {
 }
 
 func TestExit(t *testing.T) {
-	both(t, func(t *testing.T, way func(*Spec) *Spec) {
+	every(t, func(t *testing.T, way func(*Spec) *Spec) {
 		for script, want := range map[string]string{"exit 0": "exit 0", "exit 7": "exit 7", "exit 255": "exit 255",
 			"kill -TERM $$": "killed by SIGTERM", "kill -KILL $$": "killed by SIGKILL"} {
 			_, e := run(t, way(&Spec{Argv: []string{"sh", "-c", script}}))
@@ -209,7 +209,7 @@ print(*[n for n in sorted(map(int, os.listdir("/proc/self/fd"))) if os.path.exis
 
 func TestNoStrayDescriptors(t *testing.T) {
 	need(t, "python3")
-	both(t, func(t *testing.T, way func(*Spec) *Spec) {
+	every(t, func(t *testing.T, way func(*Spec) *Spec) {
 		stray, err := syscall.Open("/dev/null", syscall.O_RDONLY, 0) // as inherited: without close-on-exec
 		if err != nil {
 			t.Fatal(err)
@@ -231,7 +231,7 @@ func TestNoStrayDescriptors(t *testing.T) {
 }
 
 func TestReadyDescriptor(t *testing.T) {
-	both(t, func(t *testing.T, way func(*Spec) *Spec) {
+	every(t, func(t *testing.T, way func(*Spec) *Spec) {
 		for fd, want := range map[int]string{0: "3", 7: "7"} {
 			r, w, err := os.Pipe()
 			if err != nil {
@@ -279,7 +279,7 @@ func TestWatchdog(t *testing.T) {
 }
 
 func TestSignalsAreDefault(t *testing.T) {
-	both(t, func(t *testing.T, way func(*Spec) *Spec) {
+	every(t, func(t *testing.T, way func(*Spec) *Spec) {
 		out, _ := run(t, way(&Spec{Argv: []string{"grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"}}))
 		if strings.Trim(strings.NewReplacer("SigBlk:", "", "SigIgn:", "").Replace(out), "0 \t\n") != "" {
 			t.Errorf("got %s", out)
@@ -335,7 +335,7 @@ func TestGroups(t *testing.T) {
 }
 
 func TestTTY(t *testing.T) {
-	both(t, func(t *testing.T, way func(*Spec) *Spec) {
+	every(t, func(t *testing.T, way func(*Spec) *Spec) {
 		p, err := Start(way(&Spec{Argv: []string{"sh", "-c", `test -t 0 && test -t 1 && test -t 2 && echo yes >/dev/tty; read x; echo "got $x"`}, Env: env(), TTY: true}))
 		if err != nil {
 			t.Fatal(err)
@@ -423,11 +423,11 @@ func TestWaitNeedsNoThread(t *testing.T) {
 }
 
 func BenchmarkStart(b *testing.B) {
-	for _, shim := range []bool{false, true} {
-		b.Run("shim="+strconv.FormatBool(shim), func(b *testing.B) {
+	for _, way := range []string{"plain", "shim", "namespace"} {
+		b.Run(way, func(b *testing.B) {
 			for b.Loop() {
-				s := &Spec{Argv: []string{"/bin/true"}, Env: env()}
-				if shim {
+				s := &Spec{Argv: []string{"/bin/true"}, Env: env(), PidNamespace: way == "namespace"}
+				if way == "shim" {
 					s.Watchdog = time.Second
 				}
 				p, err := Start(s)

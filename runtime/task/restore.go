@@ -22,12 +22,29 @@ const temporary = ".orrery-tmp-"
 // plan is what must change so that the outputs are what a record says. It is found out before anything is touched.
 type plan struct {
 	outs   *outputs
-	remove []string      // relative, sorted; folders with all that is in them
-	need   []cache.Entry // missing or different, in order
-	dirs   []cache.Entry // all folders of the record
+	remove []string        // relative, sorted; folders with all that is in them
+	need   []cache.Entry   // missing or different, in order
+	dirs   []cache.Entry   // all folders of the record
+	found  map[string]bool // of need: something else was there
 }
 
 func (p *plan) empty() bool { return len(p.remove)+len(p.need) == 0 }
+
+// repairs says what was not as it should be. It is asked for after apply, and knows what was there before.
+func (p *plan) repairs() []string {
+	var all []string
+	for _, e := range p.need {
+		if p.found[e.Path] {
+			all = append(all, "the output "+e.Path+" had been changed")
+		} else {
+			all = append(all, "the output "+e.Path+" was gone")
+		}
+	}
+	for _, rel := range p.remove {
+		all = append(all, rel+" is not of the result")
+	}
+	return all
+}
 
 // blobs are those that apply will open.
 func (p *plan) blobs() []cache.Blob {
@@ -63,7 +80,7 @@ func (o *outputs) compare(want []cache.Entry, made []string) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{outs: o}
+	p := &plan{outs: o, found: map[string]bool{}}
 	wanted := make(map[string]cache.Kind, len(want))
 	for i, e := range want {
 		wanted[e.Path] = e.Kind
@@ -72,6 +89,7 @@ func (o *outputs) compare(want []cache.Entry, made []string) (*plan, error) {
 		}
 		if !right[i] {
 			p.need = append(p.need, e)
+			_, p.found[e.Path] = there[e.Path]
 		}
 	}
 	for _, n := range nodes {

@@ -15,7 +15,11 @@ import (
 	"orrery/runtime/cache"
 )
 
-// Store is where results are kept: *cache.Store is one. All methods may be called from any goroutine. An error that is
+// Store is where results are kept: *cache.Store is one, *remote.Store another: that has a method
+//
+//	Pull(ctx context.Context, key string, lines []string) error
+//
+// besides, which brings what others made here, and is asked where Get knows nothing. All methods may be called from any goroutine. An error that is
 // cache.ErrMiss is a miss; a *cache.UnavailableError means that the store cannot be used or written, which never fails a task.
 type Store interface {
 	// Get gives the record of a key.
@@ -30,6 +34,13 @@ type Store interface {
 	Put(ctx context.Context, r *cache.Record) error
 	// Lock waits until nobody else holds the key; a holder that dies holds it no more.
 	Lock(ctx context.Context, key string) (unlock func(), err error)
+}
+
+// puller is a Store that can bring results of others here; *remote.Store is one.
+type puller interface {
+	// Pull makes Get, Fetch and Open know the result of a key that others may have, lines being those that the key was made from. The error
+	// is as those of Get.
+	Pull(ctx context.Context, key string, lines []string) error
 }
 
 // Caching is how RunCached works in a checkout. It may be used by any number of runs at once.
@@ -85,7 +96,9 @@ type caching struct {
 	outs   *outputs
 	last   LastRun
 	known  *keyed
-	odd    bool // the key could not be locked
+	odd    bool // the store cannot be used
+	local  bool // the result is not for other machines
+	pulled bool // the result is being restored from what others made
 }
 
 func (g *caching) run(ctx context.Context) {
@@ -122,7 +135,7 @@ func (g *caching) run(ctx context.Context) {
 	if g.last.Key != g.known.key {
 		g.r.Why = Explain(g.last.Lines, g.known.lines)
 	}
-	if !g.fresh() && g.hit(ctx) {
+	if !g.fresh() && (g.hit(ctx) || g.pull(ctx)) {
 		return
 	}
 	release, err := g.Store.Lock(ctx, g.known.key)
@@ -209,6 +222,26 @@ func (g *caching) hit(ctx context.Context) bool {
 	return false
 }
 
+// pull restores the result, if others have it.
+func (g *caching) pull(ctx context.Context) bool {
+	p, ok := g.Store.(puller)
+	if !ok {
+		return false
+	}
+	err := p.Pull(ctx, g.known.key, g.known.lines)
+	if err == nil {
+		g.pulled = true
+		if g.hit(ctx) {
+			g.r.Remote = true
+			return true
+		}
+		g.pulled = false
+		return false
+	}
+	g.trouble(err)
+	return false
+}
+
 // restore makes the outputs what the record says.
 func (g *caching) restore(ctx context.Context, rec *cache.Record) error {
 	for _, name := range g.job.Values {
@@ -228,7 +261,7 @@ func (g *caching) restore(ctx context.Context, rec *cache.Record) error {
 		return err
 	}
 	if !p.empty() {
-		g.dirty("")
+		g.dirty("", "")
 		if err := p.apply(ctx, g.Store); err != nil {
 			return err
 		}
@@ -250,7 +283,7 @@ func (g *caching) restore(ctx context.Context, rec *cache.Record) error {
 		g.learn()
 	}
 	if g.last.Key != g.known.key || g.last.Dirty || !p.empty() {
-		g.save(rec.Outputs, "")
+		g.save(rec.Outputs, "", p.repairs())
 	}
 	return nil
 }
@@ -263,7 +296,7 @@ func (g *caching) execute(ctx context.Context) {
 	if j.Marker != "" {
 		j.Marker += "/" + rand.Text()[:8] // of this run alone
 	}
-	g.dirty(j.Marker)
+	g.dirty(j.Marker, "")
 	j.Stdout, j.Stderr = rec.tee(g.job.Stdout, g.job.Stderr)
 	j.begin = rec.reset
 	g.r.attempts(ctx, &j, g.outs)
@@ -271,6 +304,7 @@ func (g *caching) execute(ctx context.Context) {
 		g.twice(ctx)
 	}
 	if g.r.State != Succeeded {
+		g.dirty(j.Marker, g.r.Reason)
 		return
 	}
 	why := g.changed()
@@ -282,6 +316,7 @@ func (g *caching) execute(ctx context.Context) {
 	entries, err := g.outs.entries(content)
 	if err != nil {
 		g.r.fail(fmt.Errorf("cannot read the outputs: %w", err))
+		g.dirty(j.Marker, g.r.Reason)
 		return
 	}
 	if len(g.job.Outputs)+len(g.job.Values) > 0 {
@@ -296,7 +331,7 @@ func (g *caching) execute(ctx context.Context) {
 	if keep {
 		why = g.put(ctx, entries, before, rec)
 	}
-	g.save(entries, why)
+	g.save(entries, why, nil)
 }
 
 // changed says which input is not what it was when the key was made; empty if none is.
@@ -360,7 +395,7 @@ func (g *caching) add(ctx context.Context, n node) (cache.Blob, error) {
 func (g *caching) put(ctx context.Context, entries []cache.Entry, before map[string]ident, log *recorder) (why string) {
 	rec := &cache.Record{
 		Key: g.known.key, Task: g.job.Name, Outputs: entries, Values: g.r.Values,
-		Duration: time.Since(g.r.Started), Created: time.Now().UTC(), OS: runtime.GOOS, Arch: runtime.GOARCH,
+		Duration: time.Since(g.r.Started), Created: time.Now().UTC(), OS: runtime.GOOS, Arch: runtime.GOARCH, Local: g.local,
 	}
 	rec.Host, _ = os.Hostname()
 	if old := g.outs.leftover(before); old != "" {

@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 	"sync"
 	"testing"
 
 	"orrery/runtime/cache"
+	"orrery/runtime/task/storetest"
 )
 
 // TestStores: every Store does what RunCached relies on.
@@ -19,7 +19,7 @@ func TestStores(t *testing.T) {
 		"cache":  func() Store { return cacheIn(t) },
 		"memory": func() Store { return newMemory() },
 	} {
-		t.Run(name, func(t *testing.T) { conformance(t, make) })
+		t.Run(name, func(t *testing.T) { storetest.Run(t, func() storetest.Store { return make() }) })
 		t.Run(name+" runs", func(t *testing.T) {
 			p := checkout(t, make(), "cp src/a out; echo said", "out")
 			p.write("src/a", "1")
@@ -36,125 +36,64 @@ func TestStores(t *testing.T) {
 	}
 }
 
-// conformance is the suite for a Store; make gives an empty one.
-func conformance(t *testing.T, make func() Store) {
-	ctx := t.Context()
-	key := func(n int) string { return hashText(fmt.Sprint("key ", n)) }
-	add := func(s Store, text string) cache.Blob {
-		t.Helper()
-		b, err := s.Add(ctx, strings.NewReader(text))
-		if err != nil || b.Hash != hashText(text) || b.Size != int64(len(text)) {
-			t.Fatalf("got %+v, %v", b, err)
-		}
-		return b
-	}
-	t.Run("miss", func(t *testing.T) {
-		s := make()
-		if _, err := s.Get(ctx, key(1)); !errors.Is(err, cache.ErrMiss) {
-			t.Errorf("got %v", err)
-		}
-		absent := cache.Blob{Hash: key(2), Size: 3}
-		if err := s.Fetch(ctx, []cache.Blob{add(s, "x"), absent}); !errors.Is(err, cache.ErrMiss) {
-			t.Errorf("got %v", err)
-		}
-		if _, err := s.Open(ctx, absent); !errors.Is(err, cache.ErrMiss) {
-			t.Errorf("got %v", err)
-		}
-		if err := s.Fetch(ctx, nil); err != nil {
-			t.Errorf("got %v", err)
-		}
-	})
-	t.Run("round", func(t *testing.T) {
-		s := make()
-		for _, text := range []string{"", "x", strings.Repeat("long\n", 100000), "\xff\x00"} {
-			b := add(s, text)
-			if err := s.Fetch(ctx, []cache.Blob{b, b}); err != nil {
-				t.Fatal(err)
-			}
-			f, err := s.Open(ctx, b)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := io.ReadAll(f)
-			if err = errors.Join(err, f.Close()); err != nil || string(got) != text {
-				t.Errorf("got %d bytes, %v", len(got), err)
-			}
-		}
-		rec := &cache.Record{Key: key(1), Task: "t", Outputs: []cache.Entry{{Path: "a\xff", Kind: cache.File, Mode: 0o640, Blob: add(s, "x")}}, Values: map[string]string{"v": "\xfe\n"}}
-		for n := range 2 { // a second one replaces the first
-			rec.Exit = n
-			if err := s.Put(ctx, rec); err != nil {
-				t.Fatal(err)
-			}
-			got, err := s.Get(ctx, key(1))
-			if err != nil || got.Exit != n || len(got.Outputs) != 1 || got.Outputs[0] != rec.Outputs[0] || got.Values["v"] != "\xfe\n" || got.Task != "t" {
-				t.Errorf("got %+v, %v", got, err)
-			}
-		}
-	})
-	t.Run("errors", func(t *testing.T) {
-		s := make()
-		broken := errors.New("broken")
-		if _, err := s.Add(ctx, io.MultiReader(strings.NewReader("x"), failing{broken})); !errors.Is(err, broken) {
-			t.Errorf("got %v", err)
-		}
-		gone, cancel := context.WithCancel(ctx)
-		cancel()
-		if _, err := s.Get(gone, key(1)); !errors.Is(err, context.Canceled) {
-			t.Errorf("got %v", err)
-		}
-		if _, err := s.Add(gone, strings.NewReader("x")); !errors.Is(err, context.Canceled) {
-			t.Errorf("got %v", err)
-		}
-		if _, err := s.Lock(gone, key(1)); !errors.Is(err, context.Canceled) {
-			t.Errorf("got %v", err)
-		}
-	})
-	t.Run("lock", func(t *testing.T) {
-		s := make()
-		var wg sync.WaitGroup
-		inside, turns := 0, 0
-		var mu sync.Mutex
-		for range 20 {
-			wg.Go(func() {
-				unlock, err := s.Lock(ctx, key(1))
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				mu.Lock()
-				inside++
-				turns++
-				if inside > 1 {
-					t.Error("two hold one lock")
-				}
-				mu.Unlock()
-				mu.Lock()
-				inside--
-				mu.Unlock()
-				unlock()
-			})
-		}
-		wg.Wait()
-		if turns != 20 {
-			t.Errorf("got %d turns", turns)
-		}
-		a, err := s.Lock(ctx, key(1))
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := s.Lock(ctx, key(2))
-		if err != nil {
-			t.Fatal(err)
-		}
-		a()
-		b()
-	})
+// shared is a Store that has another one behind it.
+type shared struct {
+	*memory
+	others *memory
+	asked  int
+	err    error
 }
 
-type failing struct{ err error }
+// Pull takes all that the others have.
+func (p *shared) Pull(ctx context.Context, key string, lines []string) error {
+	p.asked++
+	if p.err != nil {
+		return p.err
+	}
+	if key != hashText(strings.Join(lines, "\n")+"\n") {
+		return errors.New("these are not the lines of the key")
+	}
+	r, err := p.others.Get(ctx, key)
+	if err != nil {
+		return err
+	}
+	p.blobs = p.others.blobs
+	return p.Put(ctx, r)
+}
 
-func (f failing) Read([]byte) (int, error) { return 0, f.err }
+// TestPull: what is not here is pulled, once, and restored as what is.
+func TestPull(t *testing.T) {
+	others := newMemory()
+	first := checkout(t, others, "cp src/a out", "out")
+	first.write("src/a", "1")
+	first.clean(false)
+	s := &shared{memory: newMemory(), others: others}
+	p := checkout(t, s, "cp src/a out", "out")
+	p.write("src/a", "1")
+	if r := p.clean(true); !r.Remote || p.ran() != 0 || !p.c.Last(p.job.Name).Remote || s.asked != 1 {
+		t.Errorf("got %+v, %d runs, asked %d times", r, p.ran(), s.asked)
+	}
+	p.eq("out", "1")
+	p.write("out", "2")
+	if r := p.clean(true); r.Remote || s.asked != 1 {
+		t.Errorf("got %+v, asked %d times", r, s.asked)
+	}
+	p.write("src/a", "2")
+	if r := p.clean(false); r.Remote || s.asked != 2 || p.c.Last(p.job.Name).Remote {
+		t.Errorf("got %+v, asked %d times", r, s.asked)
+	}
+	p.c.Force = true
+	if p.clean(false); s.asked != 2 {
+		t.Error("a forced run pulls")
+	}
+	p.c.Force = false
+	p.write("src/a", "3")
+	s.err = &cache.UnavailableError{Op: "write to", Err: errors.New("no space")}
+	r := RunCached(t.Context(), p.job, p.in, p.c)
+	if r.State != Succeeded || r.Cached || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "no space") {
+		t.Errorf("got %+v", r)
+	}
+}
 
 // memory is the other Store: what a store that lies elsewhere does.
 type memory struct {

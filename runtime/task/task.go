@@ -152,6 +152,8 @@ type Result struct {
 	// Cached says that it succeeded by restoring a kept result. Key is the key of the result; empty where none is kept.
 	Cached bool
 	Key    string
+	// Remote says of a cached one that the result came from others; see Store.
+	Remote bool
 	// Why says what the key differs in from that of the last success; empty where that is not known.
 	Why []Change
 	// Notes are warnings: what was bad in the cache, why the result is not kept, what the sandbox has seen.

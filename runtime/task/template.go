@@ -134,6 +134,7 @@ func (g *filling) fill(ctx context.Context) {
 		g.execute(ctx, false)
 		return
 	}
+	g.local = true // the data of a service
 	if g.known, err = g.in.compute(g.keyJob, g.Caching); err != nil {
 		g.note("not cached: %v", err)
 		g.execute(ctx, false)
@@ -181,7 +182,7 @@ func (g *filling) hit(ctx context.Context) bool {
 	if err := g.job.remember(rec.Values); err != nil {
 		g.note("%v", err)
 	}
-	g.save(nil, "")
+	g.save(nil, "", nil)
 	return true
 }
 
@@ -269,7 +270,7 @@ func (g *filling) execute(ctx context.Context, keep bool) {
 	if j.Marker != "" {
 		j.Marker += "/" + rand.Text()[:8] // of this run alone
 	}
-	g.dirty(j.Marker)
+	g.dirty(j.Marker, "")
 	if keep {
 		j.Stdout, j.Stderr = rec.tee(g.job.Stdout, g.job.Stderr)
 	}
@@ -282,6 +283,7 @@ func (g *filling) execute(ctx context.Context, keep bool) {
 	}
 	g.r.attempts(ctx, &j, g.outs)
 	if g.r.State != Succeeded {
+		g.dirty(j.Marker, g.r.Reason)
 		g.t.Target.Drop()
 		return
 	}
@@ -299,7 +301,7 @@ func (g *filling) execute(ctx context.Context, keep bool) {
 		return
 	}
 	if g.known != nil {
-		g.save(nil, why)
+		g.save(nil, why, nil)
 	}
 }
 

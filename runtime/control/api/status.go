@@ -62,6 +62,8 @@ type NodeStatus struct {
 	Holders int `json:"holders"`
 	// Cached tells of a task that its result was restored instead of made.
 	Cached bool `json:"cached,omitempty"`
+	// Remote tells of a cached one that it came from the remote cache.
+	Remote bool `json:"remote,omitempty"`
 	// Schedule is that of a task which runs by it, NextAt when it runs next; absent when it is not up.
 	Schedule string    `json:"schedule,omitempty"`
 	NextAt   time.Time `json:"next_at,omitzero"`

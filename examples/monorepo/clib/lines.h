@@ -1,0 +1,3 @@
+#include "text.h"
+
+long count_lines(const struct text *t);

@@ -1,0 +1,3 @@
+#include "text.h"
+
+long count_words(const struct text *t);

@@ -1,0 +1,3 @@
+module monorepo
+
+go 1.26.0
