@@ -26,6 +26,7 @@
 //	runtime/remote    a cache that others share, behind the one on disk
 //	runtime/logs      byte-exact capture, index, follow, search
 //	runtime/watch     paths and patterns -> debounced sets of changes
+//	runtime/history   what each run did: records, traces, durations
 //	runtime/control   one engine a checkout: lock, socket, protocol
 //	runtime/control/api  the words of that protocol
 //	stdlib            factories for real servers, in Starlark

@@ -41,6 +41,7 @@ func rooms() []room {
 		{"runtime/logs", nil, "bytes and files; names of nodes are handed in"},
 		{"runtime/watch", nil, "paths in, change sets out; the only one to know fsnotify"},
 		{"runtime/cache", nil, "keys and blobs; what a key means is task's matter"},
+		{"runtime/history", []string{"runtime/control/api"}, "files and pure readings of them; a record is made of events alone"},
 		{"runtime/remote", []string{"runtime/cache", "runtime/task/storetest"}, "a cache behind the one on disk; knows records and blobs, and of a key the words of its lines"},
 		{"runtime/control/api", nil, "the words of the protocol, for both ends"},
 		{"runtime/control", []string{"runtime/control/api"}, "finds and asks an engine without being one"},
@@ -56,7 +57,7 @@ func rooms() []room {
 			"owns live state and drives the rest; evaluation reaches it as a function"},
 
 		{"cmd/orrery", []string{".", "lang", "lang/graph", "lang/spec", "lang/export", "lang/convert", "stdlib", "runtime/engine", "runtime/control", "runtime/control/api",
-			"runtime/keeper", "runtime/proc", "runtime/task", "runtime/cache", "runtime/fresh", "runtime/remote", "runtime/logs", "runtime/bind"},
+			"runtime/keeper", "runtime/proc", "runtime/task", "runtime/cache", "runtime/fresh", "runtime/remote", "runtime/logs", "runtime/bind", "runtime/history"},
 			"ties language and runtime together, through the entry points only"},
 		{"cmd/orrery-bench", nil, "measures the built program from outside, as it does its peers"},
 	}

@@ -14,7 +14,7 @@ import (
 type starting struct {
 	project *lang.Project
 	place   control.Place
-	flags   engineFlags
+	orders  orders // but for the project
 }
 
 // followTime bounds the wait for an engine that ends, and for the one that follows.
@@ -57,11 +57,12 @@ func (a *app) connectOrStart(ctx context.Context, s starting) (c *control.Client
 	if c, err = control.Dial(ctx, s.place); !absent(err) {
 		return c, false, err
 	}
-	params, err := a.settings()
-	if err != nil {
+	o := s.orders
+	o.File = s.project.File
+	if o.Params, err = a.settings(); err != nil {
 		return nil, false, err
 	}
-	if err := startEngine(ctx, s.place, orders{File: s.project.File, Params: params, Strict: s.flags.strictPorts(), Jobs: s.flags.jobs}); err != nil {
+	if err := startEngine(ctx, s.place, o); err != nil {
 		return nil, false, err
 	}
 	c, err = control.Dial(ctx, s.place)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"orrery/runtime/control/api"
 	"orrery/runtime/engine"
 	"orrery/runtime/fresh"
+	"orrery/runtime/history"
 	"orrery/runtime/keeper"
 	"orrery/runtime/logs"
 	"orrery/runtime/proc"
@@ -41,6 +43,9 @@ type orders struct {
 	Params map[string]string `json:"params,omitempty"`
 	Strict *bool             `json:"strict,omitempty"`
 	Jobs   int               `json:"jobs,omitempty"`
+	// Verb and Targets are what the record of the run says that it is for.
+	Verb    string   `json:"verb,omitempty"`
+	Targets []string `json:"targets,omitempty"`
 }
 
 // refusal is why an engine does not serve.
@@ -137,6 +142,8 @@ type house struct {
 	self       api.Engine
 	catchUp    bool // the project may have been edited while no engine ran
 	endCaching func()
+	graph      atomic.Pointer[graph.Graph] // that was evaluated last
+	record     *history.Recorder           // nil: it cannot be written
 }
 
 // What the house itself has kept.
@@ -252,6 +259,8 @@ func (h *house) furnish(p *lang.Project, o orders) error {
 	caching, hashes := new(app).openCaching(h.place, remoteFlags{}, remoteRetry)
 	go trimCache(caching)
 	h.endCaching = func() { endCaching(context.Background(), h.place, caching, hashes) }
+	h.graph.Store(p.Graph)
+	h.openRecord(o)
 	info := h.lock.Info()
 	h.self = api.Engine{PID: os.Getpid(), Version: version(), Started: info.Started, Project: h.place.Project, Root: h.place.Root}
 	h.engine = engine.New(engine.Options{
@@ -261,12 +270,13 @@ func (h *house) furnish(p *lang.Project, o orders) error {
 			if err != nil {
 				return nil, nil, err
 			}
+			h.graph.Store(p.Graph)
 			return p.Graph, inputsOf(p), nil
 		},
 		Watch:   &engine.Watching{Root: h.place.Root, Exclude: []string{h.place.Dir, h.place.Run, h.place.State}, Inputs: inputsOf(p)},
 		Results: engine.Results{Caching: caching, Hashes: hashes, Values: filepath.Join(h.place.Dir, "values")},
 		Keeper:  h.keeper.client, Logs: store, RunDir: filepath.Join(h.place.Run, "s"), Run: h.keeper.client.Run(),
-		Scheduling: engine.Scheduling{Jobs: o.Jobs, KeepGoing: true},
+		Scheduling: engine.Scheduling{Jobs: o.Jobs, Expected: historyOf(h.place).Durations(), KeepGoing: true},
 	})
 	return nil
 }
@@ -319,6 +329,7 @@ func (h *house) serve(ctx context.Context) error {
 	}
 	// What concerns no node has no log of its own.
 	go h.engine.Events(0, func(ev api.Event) {
+		h.record.Event(ev)
 		if ev.Node == "" {
 			fmt.Fprintln(os.Stderr, "orrery:", ev.Text)
 		}
@@ -330,6 +341,9 @@ func (h *house) serve(ctx context.Context) error {
 	stop()
 	err := <-served
 	h.endCaching()
+	if rerr := h.record.End("", exitOK); rerr != nil {
+		fmt.Fprintln(os.Stderr, "orrery:", rerr)
+	}
 	h.table.Close()
 	// Before the lock: whoever takes it next must find the keeper of this one gone.
 	h.keeper.client.Delete(keptSocket)

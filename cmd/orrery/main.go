@@ -51,6 +51,8 @@ func verbs() []verb {
 		{groupInspect, planCommand},
 		{groupInspect, checkCommand},
 		{groupInspect, whyCommand},
+		{groupInspect, traceCommand},
+		{groupInspect, logCommand},
 		{groupInspect, envCommand},
 		{groupInspect, portCommand},
 		{groupInspect, urlCommand},

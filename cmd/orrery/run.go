@@ -23,6 +23,7 @@ import (
 	"orrery/runtime/control/api"
 	"orrery/runtime/engine"
 	"orrery/runtime/fresh"
+	"orrery/runtime/history"
 	"orrery/runtime/logs"
 	"orrery/runtime/task"
 )
@@ -38,6 +39,7 @@ type runFlags struct {
 	dryRun     bool
 	watch      bool
 	output     string
+	explain    bool
 	remote     remoteFlags
 	engineFlags
 }
@@ -63,6 +65,15 @@ failed, only those of tasks that failed, at the end; or none. The last 20 lines
 of each failed task are shown again at the end. What a cached task had printed is
 shown again if it was named, or with -v.
 
+--dry-run says in order what would become of each: "up to date", "restored from
+cache", "run", "skip" (what it creates exists), "depends" (on what a task makes that
+will run: if that is what it was, nothing is to be done), "not known" (before a service
+runs that it refers to), and of services "start" or "running". --explain adds why. With
+--dry-run --json it prints
+  [{"name", "kind", "action": "up-to-date", "restore", "run", "skip", "depends",
+    "unknown", "start" or "running", "why": [texts]}]
+
+
 A result that is not in the user's cache is looked for in a remote one, if there
 is one:
 
@@ -76,7 +87,6 @@ is one:
 One that is dead, slow or wrong never fails a task: it is said once, and left
 alone. The engine of orrery up takes the same variables.
 
-
 With --watch it then waits, and when an input of the tasks changes (declared
 inputs, programs of the project, services.star and what it reads) it runs again
 what is affected; a run that is under way and affected is cut off, the others go
@@ -85,6 +95,7 @@ runs. ^C ends it: with 0 when it was waiting after a run that went well, with th
 code of the run when that had failed, and with 130 during a run. With --json it
 prints the status of each run on a line.`,
 		Example: `  orrery run test
+  orrery run test --dry-run --explain
   orrery run test -- -run TestOrders -v
   orrery run lint build -j 4 --keep-going
   orrery run --watch test`,
@@ -106,7 +117,8 @@ prints the status of each run on a line.`,
 	fl.BoolVar(&f.keepGoing, "keep-going", false, "run what can still be run after a failure")
 	fl.BoolVar(&f.force, "force", false, "run what is cached, too")
 	fl.BoolVar(&f.verify, "verify", false, "run everything twice, fail where the results differ, and say what is touched and not declared")
-	fl.BoolVar(&f.dryRun, "dry-run", false, "only say what would run")
+	fl.BoolVar(&f.dryRun, "dry-run", false, "only say what would be done with each; runs and writes nothing")
+	fl.BoolVar(&f.explain, "explain", false, "say of each task that runs why it does; with --dry-run of each that would")
 	fl.BoolVar(&f.watch, "watch", false, "then run again what is affected by each change, until ^C")
 	fl.StringVar(&f.output, "output", "", "what tasks print: `HOW` is prefixed, grouped, failed or none (default prefixed, under CI grouped)")
 	f.remote.add(fl)
@@ -152,6 +164,7 @@ func (a *app) run(ctx context.Context, names, extra []string, f runFlags) error 
 	if r, done, err := a.knownRun(ctx, bare, k, names, f); done || err != nil {
 		return err
 	} else if r != nil {
+		r.targets = names
 		return r.run(ctx)
 	}
 	began := fresh.Clock()
@@ -165,11 +178,11 @@ func (a *app) run(ctx context.Context, names, extra []string, f runFlags) error 
 		return err
 	}
 	r.work.Store(w)
-	if f.dryRun {
-		return a.dryRun(p.Graph, w.need)
-	}
 	if r.place, err = placeOf(p); err != nil {
 		return err
+	}
+	if f.dryRun {
+		return a.dryRun(ctx, r)
 	}
 	if len(extra) == 0 && !f.watch {
 		if err := r.recall(w, k, began, fresh.Request{Key: requestKey(names, f.mode()), Named: w.named, Need: w.need}); err != nil {
@@ -205,6 +218,7 @@ type runner struct {
 	engine     *engine.Engine
 	watch      watchedRun
 	endCaching func(context.Context)
+	record     *history.Recorder
 }
 
 // results are those of the tasks that have ended. Safe for concurrent use.
@@ -228,7 +242,15 @@ func (r *runner) single() bool { return len(r.work.Load().need)+len(r.clean) == 
 // holder is the name of our own hold on our own engine.
 const holder = "run"
 
+// run runs it and keeps the record of that.
 func (r *runner) run(ctx context.Context) error {
+	r.record = r.beginRecord()
+	err := r.carry(ctx)
+	r.endRecord(err)
+	return err
+}
+
+func (r *runner) carry(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	sigs := make(chan os.Signal, 4)
@@ -312,7 +334,7 @@ func (r *runner) services(ctx context.Context, w *work) error {
 	if c := r.client.Load(); c != nil {
 		return ask(c)
 	}
-	c, _, err := r.app.engage(ctx, starting{w.project, r.place, r.flags.engineFlags}, ask)
+	c, _, err := r.app.engage(ctx, starting{w.project, r.place, r.flags.orders("services", r.targets)}, ask)
 	if err == nil {
 		r.client.Store(c)
 	}
@@ -396,7 +418,30 @@ func (r *runner) options(w *work, store *logs.Store) engine.Options {
 		trimCache(caching)
 		endCaching(ctx, r.place, caching, hashes)
 	}
-	local := &engine.Local{Output: r.outputs.of, AtOnce: true, ExtraArgs: map[string][]string{}, Result: r.results.add, BeforeTask: r.renew, External: r.external, Asked: w.named}
+	if r.flags.explain {
+		if caching == nil {
+			caching = &task.Caching{}
+		}
+		caching.Explain = r.explained
+	}
+	local := r.local()
+	local.BeforeTask = r.renew
+	o := engine.Options{
+		Graph: w.project.Graph, Bind: func(g *graph.Graph) *bind.Binding { return r.bind(g, store) },
+		Spawner: &r.spawner, Clock: engine.SystemClock{}, Results: engine.Results{Caching: caching, Hashes: hashes, Values: filepath.Join(r.place.Dir, "values")},
+		Run: runID(), Local: local,
+		Scheduling: engine.Scheduling{Jobs: r.flags.jobs, Expected: historyOf(r.place).Durations(), KeepGoing: r.flags.keepGoing, MakeFlags: os.Getenv("MAKEFLAGS")},
+	}
+	if r.flags.watch {
+		r.watched(&o)
+	}
+	return o
+}
+
+// local says which tasks run here, and how.
+func (r *runner) local() *engine.Local {
+	w := r.work.Load()
+	local := &engine.Local{External: r.external, Output: r.outputs.of, AtOnce: true, ExtraArgs: map[string][]string{}, Result: r.results.add, Asked: w.named}
 	local.Replay = func(node string) bool { return r.app.verbose || slices.Contains(r.work.Load().asked, node) }
 	if len(r.extra) > 0 {
 		local.ExtraArgs[w.asked[0]] = r.extra
@@ -404,16 +449,7 @@ func (r *runner) options(w *work, store *logs.Store) engine.Options {
 	if r.alone() {
 		local.Foreground = w.asked[0]
 	}
-	o := engine.Options{
-		Graph: w.project.Graph, Bind: func(g *graph.Graph) *bind.Binding { return r.bind(g, store) },
-		Spawner: &r.spawner, Clock: engine.SystemClock{}, Results: engine.Results{Caching: caching, Hashes: hashes, Values: filepath.Join(r.place.Dir, "values")},
-		Run: runID(), Local: local,
-		Scheduling: engine.Scheduling{Jobs: r.flags.jobs, KeepGoing: r.flags.keepGoing, MakeFlags: os.Getenv("MAKEFLAGS")},
-	}
-	if r.flags.watch {
-		r.watched(&o)
-	}
-	return o
+	return local
 }
 
 // follow runs the targets on our engine and reports.

@@ -74,6 +74,7 @@ func (r *runner) started(node string) {
 // event shows what happens on our engine. Thousands of tasks that are as they
 // should be are told by the summary, what could not start by the report.
 func (r *runner) event(ev api.Event) {
+	r.record.Event(ev)
 	w := r.work.Load()
 	if r.silent() && !isNote(ev) || slices.Contains(w.external, ev.Node) {
 		return

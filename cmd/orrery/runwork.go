@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 
 	"orrery/lang"
@@ -99,28 +98,4 @@ func (a *app) runTargets(g *graph.Graph, names, extra []string, f runFlags) ([]s
 		return nil, usageError{errors.New("arguments after -- need exactly one task as the target")}
 	}
 	return named, nil
-}
-
-func (a *app) dryRun(g *graph.Graph, need []string) error {
-	type step struct {
-		Name string `json:"name"`
-		Kind string `json:"kind"`
-	}
-	steps := []step{}
-	want := map[string]bool{}
-	for _, n := range need {
-		want[n] = true
-	}
-	for _, name := range g.Order() {
-		if want[name] {
-			steps = append(steps, step{name, string(g.Node(name).Kind)})
-		}
-	}
-	if a.json {
-		return a.printJSON(steps)
-	}
-	for _, s := range steps {
-		fmt.Printf("%-7s %s\n", s.Kind, s.Name)
-	}
-	return nil
 }

@@ -42,6 +42,11 @@ func (f *engineFlags) strictPorts() *bool {
 	return nil
 }
 
+// orders are what an engine is told that is started for a verb and its targets.
+func (f *engineFlags) orders(verb string, targets []string) orders {
+	return orders{Strict: f.strictPorts(), Jobs: f.jobs, Verb: verb, Targets: targets}
+}
+
 // upFlags are the flags of up.
 type upFlags struct {
 	detach bool
@@ -140,7 +145,7 @@ type upRun struct {
 // engine has the engine, or one that it starts, carry out what is asked, and
 // says when it was there.
 func (u *upRun) engine(ctx context.Context, ask func(*control.Client) error) (*control.Client, error) {
-	c, started, err := u.app.engage(ctx, starting{u.project, u.place, u.flags.engineFlags}, ask)
+	c, started, err := u.app.engage(ctx, starting{u.project, u.place, u.flags.orders("up", u.targets)}, ask)
 	if err == nil && !started {
 		u.app.say("joined the engine that runs already (pid %d)", c.PID())
 	}

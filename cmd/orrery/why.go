@@ -26,7 +26,8 @@ func whyCommand(a *app) *cobra.Command {
 		Short: "Say why a node waits, and which lines make it wait for another",
 		Long: `With one name: what the node waits for and who waits for it, each with the line and
 the argument that says so, and, when an engine runs, its state and the reason. Of a
-task also when it last ran or was restored, and because of what; with -v the key.
+task also when it last ran or was restored, and because of what, and what a run would do
+with it now and why: nothing is run. With -v the key is shown.
 
 With two: how the first comes to wait for the second: the direct edges, and the
 shortest way.
@@ -35,7 +36,8 @@ With --json it prints
   one name:   {"node", "kind", "pos", "stack", "waits_for": [edge], "waited_for_by": [edge],
                "gated_by": [names], "live": {the node as in status} or null,
                "last_run": {"when", "cached", "why": [text], "note", "key": [line],
-               "unfinished": {"began", "failed", "why"}}, of a task that ran}
+               "unfinished": {"began", "failed", "why"}}, of a task that ran,
+               "next_run": {"name", "kind", "action", "why"} as run --dry-run --json has it}
   two names:  {"from", "to", "direct": [edge], "path": [edge] or null}
   edge:       {"from", "to", "cond", "field", "ref", "pos"}`,
 		Example: `  orrery why web        what web waits for, and what it is doing
@@ -79,6 +81,7 @@ type explained struct {
 	GatedBy []string        `json:"gated_by"`
 	Live    *api.NodeStatus `json:"live"`
 	Last    *lastRun        `json:"last_run,omitempty"`
+	Next    *forecast       `json:"next_run,omitempty"`
 }
 
 // lastRun is what a task last did in this checkout.
@@ -180,6 +183,9 @@ func (a *app) whyOne(ctx context.Context, p *lang.Project, n *graph.Node) error 
 	if x.Last, err = lastOf(p, n); err != nil {
 		return err
 	}
+	if n.Kind == graph.KindTask {
+		x.Next = a.next(ctx, p, name)
+	}
 	if a.json {
 		return a.printJSON(x)
 	}
@@ -193,6 +199,12 @@ func (a *app) whyOne(ctx context.Context, p *lang.Project, n *graph.Node) error 
 	}
 	if x.Last != nil {
 		x.Last.show(w, a.verbose)
+	}
+	if x.Next != nil {
+		fmt.Fprintf(w, "next run: %s\n", actionText(x.Next.Action))
+		for _, why := range x.Next.Why {
+			fmt.Fprintf(w, "  %s\n", why)
+		}
 	}
 	a.edges(w, "waits for", x.Out, func(e graph.Edge) string { return e.To })
 	for _, task := range x.GatedBy {

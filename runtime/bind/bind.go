@@ -78,6 +78,8 @@ type Options struct {
 	Environ []string
 	// Strict, if not nil, overrides what the project and its ports say: --strict-ports, --no-strict-ports.
 	Strict *bool
+	// Still starts no program: a secret that a command tells is an error.
+	Still bool
 }
 
 // getenv looks a variable of the caller up; the last one wins.

@@ -40,6 +40,9 @@ func New(t *Table, g *graph.Graph, o Options) *Binding {
 }
 
 func newFacts(values map[string]string) *facts {
+	if values == nil {
+		values = map[string]string{} // for those of tasks
+	}
 	return &facts{values: values, tools: map[string]string{}, secrets: map[string]string{}}
 }
 

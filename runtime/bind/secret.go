@@ -72,6 +72,8 @@ func (b *Binding) readSecret(s *graph.Secret) (string, error) {
 		return e, nil
 	case s.File != "":
 		v, err = readLimited(b.abs(s.File), maxSecret)
+	case len(s.Command) > 0 && b.opts.Still:
+		return "", errors.New("only its command tells it, which is not run here")
 	case len(s.Command) > 0:
 		v, err = b.secretFrom(s.Command)
 	default:

@@ -236,6 +236,25 @@ func (s *Store) Get(ctx context.Context, key string) (*Record, error) {
 	return s.read(key)
 }
 
+// Peek is Get without a trace: the record does not count as used, and a bad one stays and is a miss.
+func (s *Store) Peek(ctx context.Context, key string) (*Record, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if !validName(key) {
+		return nil, fmt.Errorf("got the key %q, want 64 hexadecimal digits", key)
+	}
+	text, err := s.disk.readFile(shard(recordsDir, key))
+	if err != nil {
+		return nil, ErrMiss
+	}
+	r, err := DecodeRecord(text, key)
+	if err != nil {
+		return nil, ErrMiss
+	}
+	return r, nil
+}
+
 // read reads a record, and removes a bad one.
 func (s *Store) read(key string) (*Record, error) {
 	name := shard(recordsDir, key)

@@ -64,6 +64,9 @@ func (e *Engine) runTemplate(ctx context.Context, v view) task.Result {
 	run, key := v, v
 	run.bind, key.bind = t.Run, t.Key
 	j, err := e.jobOf(run)
+	if err == nil {
+		err = v.bind.WriteSecrets(v.def.Name())
+	}
 	if err != nil {
 		return failed(err)
 	}

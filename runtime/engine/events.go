@@ -26,6 +26,9 @@ func (e *Engine) publish(n *node, from, text string) {
 		Time: time.Now(), Node: n.name(), State: n.show.State, From: from,
 		Text: text, Cause: n.show.Cause, PID: n.pid(), Exit: n.show.Exit,
 	}
+	if n.task != nil && from == stateRunning && n.show.State != from {
+		ev.Task = n.task.end
+	}
 	l := &e.log
 	l.seq++
 	ev.Seq = l.seq

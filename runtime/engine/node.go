@@ -83,6 +83,7 @@ type taskRun struct {
 	order  int           // its place in the declaration
 	line   *line         // in which it waits, or waited
 	place  int           // where in it; -1: it does not wait for room
+	end    *api.TaskEnd  // how it ended last
 }
 
 // watched is what the watcher was told of a node.

@@ -26,6 +26,9 @@ func (e *Engine) runTask(ctx context.Context, v view) task.Result {
 		return e.runTemplate(ctx, v)
 	}
 	j, err := e.jobOf(v)
+	if err == nil {
+		err = v.bind.WriteSecrets(v.def.Name())
+	}
 	if err != nil {
 		return task.Result{State: task.Failed, Reason: err.Error(), Err: err}
 	}
@@ -52,7 +55,7 @@ func hinted(r task.Result) task.Result {
 	return r
 }
 
-// jobOf binds every text of a task.
+// jobOf binds every text of a task. It writes nothing.
 func (e *Engine) jobOf(v view) (*task.Job, error) {
 	t, b, name := v.def.Task, v.bind, v.def.Name()
 	j := &task.Job{
@@ -69,9 +72,6 @@ func (e *Engine) jobOf(v view) (*task.Job, error) {
 	}
 	if e.opt.Results.Values != "" && len(t.Values) > 0 {
 		j.Memo = filepath.Join(e.opt.Results.Values, strings.ReplaceAll(name, "/", ".")+".values")
-	}
-	if err := b.WriteSecrets(name); err != nil {
-		return nil, err
 	}
 	if err := e.jobSteps(v, j); err != nil {
 		return nil, err

@@ -57,7 +57,7 @@ func (e *Engine) room() bool {
 // startTask runs a task elsewhere.
 func (e *Engine) startTask(n *node) {
 	ctx, cancel := context.WithCancel(e.work)
-	n.task.cancel = cancel
+	n.task.cancel, n.task.end = cancel, nil
 	e.running++
 	e.queue.started(n.task.line)
 	n.show.Reason, n.show.Cause, n.show.Exit = "", "", nil
@@ -209,7 +209,7 @@ func (e *Engine) finishTask(n *node, r task.Result) {
 		e.touch(n)
 		return
 	}
-	n.task.once = false
+	n.task.once, n.task.end = false, endOf(r)
 	n.show.Cached, n.show.Remote = r.Cached, r.Remote
 	text := r.Reason
 	switch {
@@ -237,6 +237,15 @@ func (e *Engine) finishTask(n *node, r task.Result) {
 	for _, edge := range n.in {
 		e.touch(e.byName[edge.From])
 	}
+}
+
+// endOf is what events tell of a result.
+func endOf(r task.Result) *api.TaskEnd {
+	end := &api.TaskEnd{Cached: r.Cached, Key: r.Key, Tries: r.Tries}
+	for _, c := range r.Why {
+		end.Why = append(end.Why, c.String())
+	}
+	return end
 }
 
 // rebuilt has the running services restart that refer to an output or a value

@@ -15,6 +15,8 @@ type Change struct {
 	Kind, Name string
 	// Old and New are what was known of it then and now; empty: it was not there, or is not any more.
 	Old, New string
+	// Was is the name that a file had then which is the same but for its name; else empty.
+	Was string
 }
 
 // Explain tells what differs between the lines of two keys: what is new or different in the order of the new lines, then what is gone. It
@@ -42,7 +44,7 @@ func Explain(old, now []string) []Change {
 		was, ok := before[k]
 		seen[k] = true
 		if !ok || was != rest {
-			changes = append(changes, Change{kind, name, was, rest})
+			changes = append(changes, Change{Kind: kind, Name: name, Old: was, New: rest})
 		}
 	}
 	for _, k := range order {
@@ -50,7 +52,31 @@ func Explain(old, now []string) []Change {
 			changes = append(changes, Change{Kind: k.kind, Name: k.name, Old: before[k]})
 		}
 	}
-	return changes
+	return renamed(changes)
+}
+
+// renamed makes one change of a file that is gone and one that is new with the same content.
+func renamed(changes []Change) []Change {
+	type content struct{ kind, state string }
+	gone := map[content][]string{}
+	for _, c := range changes {
+		if c.New == "" && (c.Kind == "input" || c.Kind == "upstream") {
+			gone[content{c.Kind, c.Old}] = append(gone[content{c.Kind, c.Old}], c.Name)
+		}
+	}
+	if len(gone) == 0 {
+		return changes
+	}
+	moved := map[string]bool{}
+	for i := range changes {
+		c := &changes[i]
+		if names := gone[content{c.Kind, c.New}]; c.Old == "" && len(names) > 0 {
+			gone[content{c.Kind, c.New}] = names[1:]
+			c.Was, c.Old = names[0], c.New
+			moved[c.Kind+" "+c.Was] = true
+		}
+	}
+	return slices.DeleteFunc(changes, func(c Change) bool { return c.New == "" && moved[c.Kind+" "+c.Name] })
 }
 
 // splitLine cuts a line into its kind, its name and the rest; where there is no rest it stands for itself.
@@ -93,6 +119,8 @@ func (c Change) String() string {
 		what = c.Kind
 	}
 	switch {
+	case c.Was != "":
+		return c.Kind + " " + c.Was + " was renamed to " + c.Name
 	case c.Old == "":
 		return what + " is new"
 	case c.New == "":

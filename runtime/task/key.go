@@ -58,19 +58,7 @@ type KeyInput struct {
 }
 
 // cached tells whether the result may be kept.
-func (k *KeyInput) cached(j *Job) bool {
-	switch {
-	case k == nil || j.Interactive || k.Cache != nil && !*k.Cache:
-		return false
-	case len(k.CacheKey) > 0:
-		return true
-	case k.Live:
-		return false
-	case k.Cache != nil:
-		return true
-	}
-	return len(j.Outputs) > 0 || slices.ContainsFunc(k.Inputs, func(in Input) bool { return !in.Implied })
-}
+func (k *KeyInput) cached(j *Job) bool { return k.Uncached(j) == "" }
 
 // template tells whether what the job fills a directory with may be kept.
 func (k *KeyInput) template(j *Job) bool {

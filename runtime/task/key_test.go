@@ -270,7 +270,7 @@ func TestExplain(t *testing.T) {
 		t.Error("there is nothing to tell")
 	}
 	long := strings.Repeat("ä", 100)
-	c := Change{"env", "X", long + "1" + long, long + "2" + long}
+	c := Change{Kind: "env", Name: "X", Old: long + "1" + long, New: long + "2" + long}
 	if s := c.String(); len(s) > 220 || !strings.Contains(s, "1ä") || !strings.Contains(s, "2ä") {
 		t.Errorf("got %q", s)
 	}

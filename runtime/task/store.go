@@ -56,6 +56,8 @@ type Caching struct {
 	Force, Verify bool
 	// Replay writes the output of a cached task to the writers of its Job.
 	Replay bool
+	// Explain is told why a task runs, when it begins to; what is restored or skipped is not told. nil: nobody is.
+	Explain func(task string, why []string)
 }
 
 // RunCached is Run for a task whose result may be kept: it restores the result where the key is known, touching no file that is right
@@ -65,7 +67,7 @@ type Caching struct {
 // Where k says that the task is not cached, it is Run.
 func RunCached(ctx context.Context, j *Job, k *KeyInput, c *Caching) Result {
 	if c == nil || c.Store == nil || !k.cached(j) {
-		return Run(ctx, j)
+		return Run(ctx, c.tell(j, func() []string { return []string{c.uncached(j, k)} }))
 	}
 	if j.Hashes == nil {
 		with := *j
@@ -127,7 +129,7 @@ func (g *caching) run(ctx context.Context) {
 	}
 	if g.known, err = g.in.compute(g.keyJob, g.Caching); err != nil {
 		g.note("not cached: %v", err)
-		g.r.attempts(ctx, g.job, outs)
+		g.r.attempts(ctx, g.tell(g.job, func() []string { return g.r.Notes }), outs)
 		g.r.sum(g.job, outs)
 		return
 	}
@@ -299,7 +301,7 @@ func (g *caching) execute(ctx context.Context) {
 	g.dirty(j.Marker, "")
 	j.Stdout, j.Stderr = rec.tee(g.job.Stdout, g.job.Stderr)
 	j.begin = rec.reset
-	g.r.attempts(ctx, &j, g.outs)
+	g.r.attempts(ctx, g.tell(&j, g.reasons), g.outs)
 	if g.r.State == Succeeded && g.Verify {
 		g.twice(ctx)
 	}

@@ -175,11 +175,11 @@ func TestValues(t *testing.T) {
 
 func TestParseValues(t *testing.T) {
 	for text, want := range map[string]string{"x": "1: got", "=1": "name of a value", "a b=1": "name of a value", "a=1\nb<<E\nc": "2: want a line with \"E\"", "b<<\n\n": "1: want a line", "a=\x00": "NUL"} {
-		if v, err := ParseValues([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+		if v, err := parseValues([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, %v, want %q", text, v, err, want)
 		}
 	}
-	v, err := ParseValues([]byte("\na=1\na=2\nb<<E\nE\nc==<<\nd<<X=Y\n\nX=Y\n"))
+	v, err := parseValues([]byte("\na=1\na=2\nb<<E\nE\nc==<<\nd<<X=Y\n\nX=Y\n"))
 	if err != nil || v["a"] != "2" || v["b"] != "" || v["c"] != "=<<" || v["d"] != "" || len(v) != 4 {
 		t.Errorf("got %q, %v", v, err)
 	}
@@ -188,7 +188,7 @@ func TestParseValues(t *testing.T) {
 func FuzzParseValues(f *testing.F) {
 	f.Add([]byte("a=1\nb<<E\nx\nE\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		values, err := ParseValues(text)
+		values, err := parseValues(text)
 		if err != nil {
 			return
 		}
@@ -200,7 +200,7 @@ func FuzzParseValues(f *testing.F) {
 			}
 			again = append(again, k+"<<"+end+"\n"+v+"\n"+end+"\n"...)
 		}
-		round, err := ParseValues(again)
+		round, err := parseValues(again)
 		if err != nil || len(round) != len(values) {
 			t.Fatalf("%q: got %q, %v", again, round, err)
 		}

@@ -74,7 +74,7 @@ func (v *valuesFile) read(declared []string) (map[string]string, error) {
 	if len(text) > maxValues {
 		return nil, fmt.Errorf("wrote more than %d bytes of values; hand over a file as an output instead", maxValues)
 	}
-	values, err := ParseValues(text)
+	values, err := parseValues(text)
 	if err != nil {
 		return nil, fmt.Errorf("$%s, line %w", ValuesVar, err)
 	}
@@ -97,7 +97,7 @@ func (v *valuesFile) read(declared []string) (map[string]string, error) {
 	return values, errors.Join(errs...)
 }
 
-// ParseValues reads what a task wrote. A line name=value gives the bytes after the first = up to the end of the line,
+// parseValues reads what a task wrote. A line name=value gives the bytes after the first = up to the end of the line,
 // exactly. For a value that holds newlines:
 //
 //	name<<END
@@ -107,7 +107,7 @@ func (v *valuesFile) read(declared []string) (map[string]string, error) {
 //
 // with any word for END; the value has no newline at its end. Of several values with one name the last counts; empty lines
 // between entries do not. An error begins with the line's number.
-func ParseValues(text []byte) (map[string]string, error) {
+func parseValues(text []byte) (map[string]string, error) {
 	values := map[string]string{}
 	lines := strings.Split(string(text), "\n")
 	if lines[len(lines)-1] == "" {

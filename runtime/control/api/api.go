@@ -222,4 +222,18 @@ type Event struct {
 	PID int `json:"pid,omitempty"`
 	// Exit is how the process ended, if it did.
 	Exit *Exit `json:"exit,omitempty"`
+	// Task is how a task was carried out, when it has just ended.
+	Task *TaskEnd `json:"task,omitempty"`
+}
+
+// TaskEnd says of a task that has ended what its state does not.
+type TaskEnd struct {
+	// Cached says that its result was restored.
+	Cached bool `json:"cached,omitempty"`
+	// Key is the key of its result; empty where none is kept.
+	Key string `json:"key,omitempty"`
+	// Why says what the key differs in from that of the last success; empty where that is not known.
+	Why []string `json:"why,omitempty"`
+	// Tries is how often it was run.
+	Tries int `json:"tries,omitempty"`
 }
