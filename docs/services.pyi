@@ -155,7 +155,7 @@ class Data:
     ...
 
 class Schedule:
-    """When a task runs by itself while the graph is up."""
+    """When a task runs by itself while the graph is up. Never two runs at a time: a time that comes during a run is left out, and said. Of times that were missed (the machine slept, its clock was set) one is made up for."""
     ...
 
 def port(base: int, *, strict: bool | None = ..., host: str | None = ..., proto: Literal["tcp", "udp"] = ...) -> Port:
@@ -364,7 +364,7 @@ def task(name: str, *, cwd: Path | None = ..., env: dict[str, Text | None] = ...
         pool: A limit on how many run at a time.
         timeout: Time after which it is stopped and has failed.
         retries: Further tries after a failure.
-        schedule: When it runs by itself while up.
+        schedule: When it runs by itself while up: up without targets arms every task with a schedule, up NAME those that are named or needed. It does not run when up begins, unless something that is up waits for it; orrery run and orrery start run it at once. What it needs is up meanwhile. Each run executes it, unless it declares inputs or outputs: then a result may come from the cache as for any task. A run that fails is shown and does not end up.
         tools: Tools whose folders are on its PATH; what their programs hold is part of what the result depends on.
         interactive: The terminal is handed over to it.
     """
@@ -646,22 +646,22 @@ class _data:
 data: _data
 
 class _schedule:
-    """When a task runs by itself while the graph is up."""
+    """When a task runs by itself while the graph is up. Never two runs at a time: a time that comes during a run is left out, and said. Of times that were missed (the machine slept, its clock was set) one is made up for."""
     @staticmethod
     def cron(expr: str, *, tz: str = ...) -> Schedule:
-        """At the times of a cron expression of five fields.
+        """At the times of a cron expression.
 
         Args:
-            expr: minute hour day month weekday.
-            tz: Time zone; empty: the local one.
+            expr: minute hour day month weekday, each with * , - / and names (jan, mon; Sunday is 0 or 7); or @hourly, @daily, @weekly, @monthly, @yearly. If both day and weekday are restricted, one of them suffices. A time that the clocks show twice counts once, one that they leave out counts at the end of the gap; with * as the hour every hour that passes counts.
+            tz: Time zone, such as "Europe/Berlin"; empty: that of the machine.
         """
     @staticmethod
     def every(interval: str, *, jitter: str = ...) -> Schedule:
-        """Again and again.
+        """Again and again; the first time an interval after up.
 
         Args:
-            interval: Time from start to start.
-            jitter: Random time added.
+            interval: Time from start to start, at least 1s.
+            jitter: Each start is late by a random time of less than this; it must be less than the interval.
         """
 schedule: _schedule
 

@@ -29,11 +29,8 @@ func (r *run) checkRecord(rec *spec.Record, call *spec.Call) {
 			bad("status", "", "got %q, want such as \"2xx\", \"200\" or \"200-399\"", v.Status)
 		}
 	case *graph.Schedule:
-		if n := len(strings.Fields(v.Expr)); v.Kind == "cron" && n != 5 {
-			bad("expr", "minute hour day month weekday", "got %d fields, want 5", n)
-		}
-		if v.Kind == "every" && v.Interval == 0 {
-			bad("interval", "", "got 0s, want more")
+		if field, err := v.Check(); err != nil {
+			bad(field, "", "%v", err)
 		}
 	case *graph.Limits:
 		if v.CPU != "" && !share.MatchString(v.CPU) {

@@ -222,15 +222,13 @@ func own(p task.Forecast) []string {
 
 // dryRun says what a run would do.
 func (a *app) dryRun(ctx context.Context, r *runner) error {
-	if _, _, err := r.split(); err != nil {
-		return err
-	}
-	f, err := a.newForecaster(ctx, r.project, r.local(), &task.Caching{Force: r.flags.force, Verify: r.flags.verify})
+	work := r.work.Load()
+	f, err := a.newForecaster(ctx, work.project, r.local(), &task.Caching{Force: r.flags.force, Verify: r.flags.verify})
 	if err != nil {
 		return err
 	}
 	defer f.end()
-	steps, err := f.all(ctx, r.need)
+	steps, err := f.all(ctx, work.need)
 	if err != nil {
 		return err
 	}

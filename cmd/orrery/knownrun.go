@@ -26,11 +26,10 @@ func (a *app) knownRun(ctx context.Context, place control.Place, k *known, names
 	}
 	stale := k.book.Stale(need)
 	r = &runner{app: a, place: place, flags: f}
-	r.named = k.names(named)
-	r.asked = byName(r.named, names)
+	w := &work{asked: byName(k.names(named), names), named: k.names(named)}
 	if len(stale) == 0 {
 		a.warn(k.facts.Warnings)
-		return nil, true, a.nothingToDo(ctx, place, k.names(need), k.logs(r.asked))
+		return nil, true, a.nothingToDo(ctx, place, k.names(need), k.logs(w.asked))
 	}
 	g, values := k.part(stale)
 	if g == nil {
@@ -41,9 +40,10 @@ func (a *app) knownRun(ctx context.Context, place control.Place, k *known, names
 	for _, i := range stale {
 		in[i] = true
 	}
-	r.project = &lang.Project{Graph: g, Root: place.Root}
-	r.need, r.values = k.names(stale), values
-	r.logs = k.logs(slices.DeleteFunc(slices.Clone(r.asked), func(name string) bool { return slices.Contains(r.need, name) }))
+	w.project = &lang.Project{Graph: g, Root: place.Root}
+	w.need, r.values = k.names(stale), values
+	r.work.Store(w)
+	r.logs = k.logs(slices.DeleteFunc(slices.Clone(w.asked), func(name string) bool { return slices.Contains(w.need, name) }))
 	r.clean = k.names(slices.DeleteFunc(need, func(i int) bool { return in[i] }))
 	r.learned = func(results map[string]task.Result) error { return k.update(context.WithoutCancel(ctx), results) }
 	return r, false, nil
@@ -58,25 +58,26 @@ func (k *known) names(tasks []int) []string {
 }
 
 // recall leaves out of an evaluated run what is known to be as it should, and has it write down what it learns.
-func (r *runner) recall(k *known, began time.Time, req fresh.Request) error {
-	c, err := r.app.evaluated(r.project, r.place, k, began)
+func (r *runner) recall(w *work, k *known, began time.Time, req fresh.Request) error {
+	c, err := r.app.evaluated(w.project, r.place, k, began)
 	if err != nil {
 		return err
 	}
-	c.request(r.project.Graph, req)
+	c.request(w.project.Graph, req)
 	if !r.app.verbose && !r.flags.force && !r.flags.verify {
-		clean, err := c.clean(r.place, r.need)
+		clean, err := c.clean(r.place, w.need)
 		if err != nil {
 			return err
 		}
 		r.values = c.values(clean)
 		for i, t := range c.contents.Tasks {
-			if log := c.facts[i].Log; clean[t.Name] && log.Hash != "" && slices.Contains(r.asked, t.Name) {
+			if log := c.facts[i].Log; clean[t.Name] && log.Hash != "" && slices.Contains(w.asked, t.Name) {
 				r.logs = append(r.logs, keptLog{t.Name, log})
 			}
 		}
-		r.clean = slices.DeleteFunc(slices.Clone(r.need), func(name string) bool { return !clean[name] })
-		r.need = slices.DeleteFunc(slices.Clone(r.need), func(name string) bool { return clean[name] })
+		r.clean = slices.DeleteFunc(slices.Clone(w.need), func(name string) bool { return !clean[name] })
+		w = w.only(slices.DeleteFunc(slices.Clone(w.need), func(name string) bool { return clean[name] }))
+		r.work.Store(w)
 	}
 	r.learned = func(results map[string]task.Result) error {
 		c.learn(results)
@@ -86,7 +87,7 @@ func (r *runner) recall(k *known, began time.Time, req fresh.Request) error {
 		}
 		return b.Write(context.Background())
 	}
-	if len(r.need) == 0 {
+	if len(w.need) == 0 {
 		return r.learned(nil)
 	}
 	return nil

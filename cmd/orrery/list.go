@@ -22,7 +22,7 @@ with what it waits for, then groups and parameters. Nothing is started.
 
 With --json it prints an array of nodes:
   {"name", "kind", "description", "labels", "part_of",
-   "after": [{"node", "cond"}], "autostart", "pos": {"file", "line", "col"}}
+   "after": [{"node", "cond"}], "autostart", "schedule", "pos": {"file", "line", "col"}}
 --params --json prints [{"name", "value", "default", "choices", "help"}],
 --groups --json [{"name", "members"}].`,
 		Example: `  orrery list               everything
@@ -60,6 +60,7 @@ type listed struct {
 	PartOf      string      `json:"part_of"`
 	After       []graph.Dep `json:"after"`
 	Autostart   bool        `json:"autostart"`
+	Schedule    string      `json:"schedule,omitempty"`
 	Pos         graph.Pos   `json:"pos"`
 }
 
@@ -119,11 +120,22 @@ func (a *app) section(w *bufio.Writer, g *graph.Graph, nodes []*graph.Node, kind
 		if n.Kind == graph.KindService && !n.Service.Autostart {
 			about = strings.TrimSpace("(on demand) " + about)
 		}
+		if s := scheduleText(n); s != "" {
+			about = strings.TrimSpace("(" + s + ") " + about)
+		}
 		t.rows = append(t.rows, []cell{{"  " + n.Name(), ""}, {needs(g, n.Name()), dim}, {about, ""}})
 	}
 	if len(t.rows) > 0 {
 		t.write(w, a, columns())
 	}
+}
+
+// scheduleText says when a task runs by itself; "" if it does not.
+func scheduleText(n *graph.Node) string {
+	if n.Kind != graph.KindTask || n.Task.Schedule == nil {
+		return ""
+	}
+	return n.Task.Schedule.String()
 }
 
 // needs is what a node waits for, in few words.
@@ -158,7 +170,8 @@ func (a *app) listJSON(g *graph.Graph, nodes []*graph.Node) error {
 		c := n.Common()
 		all[i] = listed{
 			Name: c.Name, Kind: n.Kind, Description: c.Description, Labels: append([]string{}, c.Labels...),
-			PartOf: c.PartOf, After: depsOf(g, c.Name), Autostart: n.Kind == graph.KindService && n.Service.Autostart, Pos: n.Pos,
+			PartOf: c.PartOf, After: depsOf(g, c.Name), Autostart: n.Kind == graph.KindService && n.Service.Autostart,
+			Schedule: scheduleText(n), Pos: n.Pos,
 		}
 	}
 	return a.printJSON(all)

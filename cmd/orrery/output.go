@@ -106,6 +106,16 @@ func (o *outputs) finish() {
 	}
 }
 
+// forget drops what tasks have printed whose failure was reported.
+func (o *outputs) forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, t := range o.failed {
+		t.text.close()
+	}
+	o.failed = nil
+}
+
 // last writes the last lines of a task that has failed, for the report.
 func (o *outputs) last(w io.Writer, node string) bool {
 	if o.how == asFailed {

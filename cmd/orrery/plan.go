@@ -209,7 +209,7 @@ func planAbout(n *graph.Node) string {
 		case n.Task.Template != "":
 			return "fills " + n.Task.Template
 		}
-		return ""
+		return prefixed("not at once: ", scheduleText(n))
 	}
 	var ports []string
 	for _, name := range n.Service.PortNames() {

@@ -38,9 +38,8 @@ func shapeOf(current func() *graph.Graph) history.Shape {
 
 // beginRecord makes the record of an orrery run.
 func (r *runner) beginRecord() *history.Recorder {
-	g := r.project.Graph
 	h := history.Head{Verb: "run", Targets: r.targets, Args: r.extra, Clean: len(r.clean)}
-	return historyOf(r.place).Begin(h, shapeOf(func() *graph.Graph { return g }))
+	return historyOf(r.place).Begin(h, shapeOf(func() *graph.Graph { return r.work.Load().project.Graph }))
 }
 
 // endRecord writes it. A checkout that cannot be written has none.

@@ -17,7 +17,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"orrery/lang"
 	"orrery/lang/graph"
 	"orrery/runtime/bind"
 	"orrery/runtime/control"
@@ -38,6 +37,7 @@ type runFlags struct {
 	force      bool
 	verify     bool
 	dryRun     bool
+	watch      bool
 	output     string
 	explain    bool
 	remote     remoteFlags
@@ -85,13 +85,24 @@ is one:
   ORRERY_REMOTE_CACHE_TIMEOUT  what it may cost a run at most (default 2s)
 
 One that is dead, slow or wrong never fails a task: it is said once, and left
-alone. The engine of orrery up takes the same variables.`,
+alone. The engine of orrery up takes the same variables.
+
+With --watch it then waits, and when an input of the tasks changes (declared
+inputs, programs of the project, services.star and what it reads) it runs again
+what is affected; a run that is under way and affected is cut off, the others go
+on. Content decides, and what tasks make is no input. Services stay up between
+runs. ^C ends it: with 0 when it was waiting after a run that went well, with the
+code of the run when that had failed, and with 130 during a run. With --json it
+prints the status of each run on a line.`,
 		Example: `  orrery run test
   orrery run test --dry-run --explain
   orrery run test -- -run TestOrders -v
-  orrery run lint build -j 4 --keep-going`,
+  orrery run lint build -j 4 --keep-going
+  orrery run --watch test`,
 		RunE: func(c *cobra.Command, args []string) error {
-			debug.SetGCPercent(400) // it lives shortly
+			if !f.watch {
+				debug.SetGCPercent(400) // it lives shortly
+			}
 			names, extra := args, []string(nil)
 			if at := c.ArgsLenAtDash(); at >= 0 {
 				names, extra = args[:at], args[at:]
@@ -108,10 +119,12 @@ alone. The engine of orrery up takes the same variables.`,
 	fl.BoolVar(&f.verify, "verify", false, "run everything twice, fail where the results differ, and say what is touched and not declared")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "only say what would be done with each; runs and writes nothing")
 	fl.BoolVar(&f.explain, "explain", false, "say of each task that runs why it does; with --dry-run of each that would")
+	fl.BoolVar(&f.watch, "watch", false, "then run again what is affected by each change, until ^C")
 	fl.StringVar(&f.output, "output", "", "what tasks print: `HOW` is prefixed, grouped, failed or none (default prefixed, under CI grouped)")
 	f.remote.add(fl)
 	f.add(c)
 	c.MarkFlagsMutuallyExclusive("only", "with-dependents", "all")
+	c.MarkFlagsMutuallyExclusive("watch", "dry-run")
 	c.MarkFlagsMutuallyExclusive("remote-cache", "no-remote-cache")
 	return c
 }
@@ -140,7 +153,7 @@ func (a *app) run(ctx context.Context, names, extra []string, f runFlags) error 
 		return err
 	}
 	var k *known
-	if !f.dryRun && len(extra) == 0 {
+	if !f.dryRun && !f.watch && len(extra) == 0 {
 		if !a.verbose && !a.json && !f.force && !f.verify {
 			if done, err := a.askGuard(ctx, bare, names, f.mode()); done {
 				return err
@@ -159,93 +172,52 @@ func (a *app) run(ctx context.Context, names, extra []string, f runFlags) error 
 	if err != nil {
 		return err
 	}
-	named, err := a.runTargets(p.Graph, names, extra, f)
+	r := &runner{app: a, flags: f, targets: names, extra: extra}
+	w, err := r.workOf(p)
 	if err != nil {
 		return err
 	}
-	need, err := p.Graph.Need(named, f.mode())
-	if err != nil {
+	r.work.Store(w)
+	if r.place, err = placeOf(p); err != nil {
 		return err
 	}
-	place, err := placeOf(p)
-	if err != nil {
-		return err
-	}
-	r := &runner{app: a, project: p, place: place, flags: f, named: named, need: need, extra: extra}
-	r.asked = byName(named, names)
-	if len(extra) > 0 {
-		r.asked = named
-	}
-	r.targets = names
 	if f.dryRun {
 		return a.dryRun(ctx, r)
 	}
-	if len(extra) == 0 {
-		if err := r.recall(k, began, fresh.Request{Key: requestKey(names, f.mode()), Named: named, Need: need}); err != nil {
+	if len(extra) == 0 && !f.watch {
+		if err := r.recall(w, k, began, fresh.Request{Key: requestKey(names, f.mode()), Named: w.named, Need: w.need}); err != nil {
 			return err
 		}
 	}
-	if len(r.need) == 0 {
-		return a.nothingToDo(ctx, place, r.clean, r.logs)
+	if len(r.work.Load().need) == 0 {
+		return a.nothingToDo(ctx, r.place, r.clean, r.logs)
 	}
 	return r.run(ctx)
-}
-
-// byName are the nodes that were named themselves, rather than by a group, a subtree or a default.
-func byName(nodes, names []string) []string {
-	return slices.DeleteFunc(slices.Clone(nodes), func(n string) bool { return !slices.Contains(names, n) })
-}
-
-// runTargets are the targets of a run: as named, or the project's default.
-func (a *app) runTargets(g *graph.Graph, names, extra []string, f runFlags) ([]string, error) {
-	named, err := g.Expand(names)
-	if len(names) == 0 {
-		named = g.Project.Default
-		if f.all {
-			for _, n := range g.Nodes {
-				if n.Kind == graph.KindTask {
-					named = append(named, n.Name())
-				}
-			}
-		}
-		err = nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if len(named) == 0 {
-		return nil, usageError{errors.New("run needs a target: name one, or give the project a default")}
-	}
-	if len(extra) > 0 && (len(named) != 1 || g.Node(named[0]) == nil || g.Node(named[0]).Kind != graph.KindTask) {
-		return nil, usageError{errors.New("arguments after -- need exactly one task as the target")}
-	}
-	return named, nil
 }
 
 // runner is one orrery run: an engine in this process for the tasks, and the
 // engine of the checkout for the services that they need.
 type runner struct {
 	app        *app
-	project    *lang.Project
 	place      control.Place
 	flags      runFlags
-	asked      []string                           // tasks that were named, not those that a default or --all stands for
-	named      []string                           // what the run is for, also by a default or --all
-	need       []string                           // what is to be looked at
+	targets    []string                           // as they were named
 	clean      []string                           // tasks that are needed, too, and known to be as they should
 	values     map[string]map[string]string       // of tasks that are clean
 	logs       []keptLog                          // what clean tasks printed that were asked for
 	learned    func(map[string]task.Result) error // takes what the run has taught; may be nil
 	results    results
 	extra      []string
+	id         string                         // of our hold on the services
+	work       atomic.Pointer[work]           // as of the last evaluation
 	client     atomic.Pointer[control.Client] // nil: no service is needed
-	hold       api.Hold
-	external   []string // what the checkout's engine runs for us
+	bound      atomic.Pointer[bind.Binding]   // what the references mean
 	screen     *screen
 	outputs    *outputs
+	spawner    announced
 	engine     *engine.Engine
+	watch      watchedRun
 	endCaching func(context.Context)
-	targets    []string // as they were typed
 	record     *history.Recorder
 }
 
@@ -265,7 +237,7 @@ func (r *results) add(name string, result task.Result) {
 }
 
 // single reports whether the run is about one node.
-func (r *runner) single() bool { return len(r.need)+len(r.clean) == 1 }
+func (r *runner) single() bool { return len(r.work.Load().need)+len(r.clean) == 1 }
 
 // holder is the name of our own hold on our own engine.
 const holder = "run"
@@ -284,16 +256,24 @@ func (r *runner) carry(ctx context.Context) error {
 	sigs := make(chan os.Signal, 4)
 	signal.Notify(sigs, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(sigs)
-	r.screen = newScreen(r.app, r.need)
+	w := r.work.Load()
+	r.id, r.screen = runID(), newScreen(r.app, w.need)
 	r.outputs = newOutputs(r.screen)
-	if err := r.services(ctx); err != nil {
+	r.spawner.tell = r.started
+	if err := r.services(ctx, w); err != nil {
 		return err
 	}
-	b, err := r.bindings(ctx)
+	store, err := logs.Open(r.place.Logs)
 	if err != nil {
 		return err
 	}
-	r.engine = engine.New(r.options(b))
+	r.engine = engine.New(r.options(w, store))
+	sctx, leave := context.WithCancel(ctx)
+	defer leave()
+	r.watch.stay = sync.OnceFunc(func() { go r.stay(sctx) })
+	if r.client.Load() != nil {
+		r.watch.stay()
+	}
 	ectx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
 	go func() {
@@ -302,6 +282,7 @@ func (r *runner) carry(ctx context.Context) error {
 	}()
 	go r.interrupt(ctx, sigs, cancel)
 	err = r.follow(ctx)
+	leave()
 	stop()
 	<-ended
 	r.endCaching(ctx)
@@ -340,39 +321,29 @@ func (r *runner) interrupt(ctx context.Context, sigs <-chan os.Signal, cancel co
 	}
 }
 
-// split finds the services that the targets need, and all that these need: that
-// is for the engine of the checkout.
-func (r *runner) split() (services []string, mode graph.Selection, err error) {
-	g := r.project.Graph
-	for _, name := range r.need {
-		if g.Node(name).Kind == graph.KindService {
-			services = append(services, name)
-		}
+// services has the engine of the checkout bring up what the targets need of
+// services, with all that these need.
+func (r *runner) services(ctx context.Context, w *work) error {
+	if len(w.services) == 0 {
+		return nil
 	}
-	if mode = graph.SelectNeeds; r.flags.only {
-		mode = graph.SelectOnly
-	}
-	if len(services) > 0 {
-		r.external, err = g.Need(services, mode)
-	}
-	return services, mode, err
-}
-
-// services has the engine of the checkout bring up what is split off.
-func (r *runner) services(ctx context.Context) error {
-	services, mode, err := r.split()
-	if err != nil || len(services) == 0 {
+	ask := func(c *control.Client) error {
+		_, err := hold(ctx, c, r.holdOf(w))
 		return err
 	}
-	r.hold = api.Hold{Targets: services, Mode: string(mode), Client: runID(), Digest: r.project.Graph.Digest()}
-	c, _, err := r.app.engage(ctx, starting{r.project, r.place, r.flags.orders("services", r.targets)}, func(c *control.Client) error {
-		_, err := hold(ctx, c, r.hold)
-		return err
-	})
+	if c := r.client.Load(); c != nil {
+		return ask(c)
+	}
+	c, _, err := r.app.engage(ctx, starting{w.project, r.place, r.flags.orders("services", r.targets)}, ask)
 	if err == nil {
 		r.client.Store(c)
 	}
 	return err
+}
+
+// holdOf is what we ask of the engine of the checkout.
+func (r *runner) holdOf(w *work) api.Hold {
+	return api.Hold{Targets: w.services, Mode: string(r.serviceMode()), Client: r.id, Watch: r.flags.watch, Digest: w.project.Graph.Digest()}
 }
 
 // stay mirrors the engine, and follows the one that replaces a killed one. When
@@ -393,13 +364,13 @@ func (r *runner) stay(ctx context.Context) {
 		<-mirrored
 		next, err := follow(ctx, r.place)
 		if err == nil {
-			_, err = hold(ctx, next, r.hold)
+			_, err = hold(ctx, next, r.holdOf(r.work.Load()))
 		}
 		if ctx.Err() != nil {
 			return
 		}
 		if err != nil {
-			for _, name := range r.external {
+			for _, name := range r.work.Load().external {
 				r.engine.Mirror(name, engine.Cond{State: "failed", Reason: "was taken down, with the engine that ran it"})
 			}
 			return
@@ -409,27 +380,36 @@ func (r *runner) stay(ctx context.Context) {
 	}
 }
 
-// bindings are the values that references have: those of the checkout's engine
-// when there is one.
-func (r *runner) bindings(ctx context.Context) (*bind.Binding, error) {
-	store, err := logs.Open(r.place.Logs)
-	if err != nil {
-		return nil, err
+// renew takes in what the engine of the checkout has bound since.
+func (r *runner) renew(ctx context.Context) error {
+	c := r.client.Load()
+	if c == nil {
+		return nil
 	}
-	var snapshot api.Bindings
-	if c := r.client.Load(); c != nil {
-		if err := c.Call(ctx, api.MethodBindings, nil, &snapshot); err != nil {
-			return nil, err
-		}
+	var b api.Bindings
+	err := c.Call(ctx, api.MethodBindings, nil, &b)
+	if err == nil {
+		r.bound.Load().Renew(b.Values)
 	}
-	b := bind.FromSnapshot(r.project.Graph, dirsOf(r.place, store), snapshot.Values, bind.Options{Environ: os.Environ()})
+	return err
+}
+
+// bind is what the references of a graph mean: what was known, until the next
+// renew.
+func (r *runner) bind(g *graph.Graph, store *logs.Store) *bind.Binding {
+	known := map[string]string{}
+	if former := r.bound.Load(); former != nil {
+		known = former.Snapshot()
+	}
+	b := bind.FromSnapshot(g, dirsOf(r.place, store), known, bind.Options{Environ: os.Environ()})
 	for name, values := range r.values {
 		b.SetValues(name, values)
 	}
-	return b, nil
+	r.bound.Store(b)
+	return b
 }
 
-func (r *runner) options(b *bind.Binding) engine.Options {
+func (r *runner) options(w *work, store *logs.Store) engine.Options {
 	caching, hashes := r.app.openCaching(r.place, r.flags.remote, 0)
 	if caching != nil {
 		caching.Force, caching.Verify = r.flags.force, r.flags.verify
@@ -445,61 +425,58 @@ func (r *runner) options(b *bind.Binding) engine.Options {
 		caching.Explain = r.explained
 	}
 	local := r.local()
-	if r.client.Load() != nil {
-		local.BeforeTask = func(ctx context.Context) error {
-			var snapshot api.Bindings
-			if err := r.client.Load().Call(ctx, api.MethodBindings, nil, &snapshot); err != nil {
-				return err
-			}
-			b.Renew(snapshot.Values)
-			return nil
-		}
-	}
-	return engine.Options{
-		Graph: r.project.Graph, Bind: func(*graph.Graph) *bind.Binding { return b },
-		Spawner: &announced{told: map[string]bool{}, tell: r.started}, Clock: engine.SystemClock{}, Results: engine.Results{Caching: caching, Hashes: hashes, Values: filepath.Join(r.place.Dir, "values")},
+	local.BeforeTask = r.renew
+	o := engine.Options{
+		Graph: w.project.Graph, Bind: func(g *graph.Graph) *bind.Binding { return r.bind(g, store) },
+		Spawner: &r.spawner, Clock: engine.SystemClock{}, Results: engine.Results{Caching: caching, Hashes: hashes, Values: filepath.Join(r.place.Dir, "values")},
 		Run: runID(), Local: local,
 		Scheduling: engine.Scheduling{Jobs: r.flags.jobs, Expected: historyOf(r.place).Durations(), KeepGoing: r.flags.keepGoing, MakeFlags: os.Getenv("MAKEFLAGS")},
 	}
+	if r.flags.watch {
+		r.watched(&o)
+	}
+	return o
 }
 
 // local says which tasks run here, and how.
 func (r *runner) local() *engine.Local {
-	local := &engine.Local{External: r.external, Output: r.outputs.of, ExtraArgs: map[string][]string{}, Result: r.results.add, Asked: r.named}
-	local.Replay = func(node string) bool { return r.app.verbose || slices.Contains(r.asked, node) }
+	w := r.work.Load()
+	local := &engine.Local{External: r.external, Output: r.outputs.of, AtOnce: true, ExtraArgs: map[string][]string{}, Result: r.results.add, Asked: w.named}
+	local.Replay = func(node string) bool { return r.app.verbose || slices.Contains(r.work.Load().asked, node) }
 	if len(r.extra) > 0 {
-		local.ExtraArgs[r.asked[0]] = r.extra
+		local.ExtraArgs[w.asked[0]] = r.extra
 	}
 	if r.alone() {
-		local.Foreground = r.asked[0]
+		local.Foreground = w.asked[0]
 	}
 	return local
 }
 
 // follow runs the targets on our engine and reports.
 func (r *runner) follow(ctx context.Context) error {
-	e := r.engine
+	e, w := r.engine, r.work.Load()
 	r.app.replay(ctx, r.place, r.logs, false)
-	stop, err := e.Events(0, r.event)
+	stop, err := e.Events(0, func(ev api.Event) {
+		r.event(ev)
+		r.watch.heard(ev)
+	})
 	if err != nil {
 		return err
 	}
 	defer stop()
-	if _, err := e.Hold(holder, r.need, graph.SelectExact); err != nil {
+	if r.flags.watch {
+		if _, err := e.HoldWatching(holder, w.named, r.flags.mode()); err != nil {
+			return err
+		}
+		return errors.Join(r.again(ctx), r.release(ctx))
+	}
+	if _, err := e.Hold(holder, w.need, graph.SelectExact); err != nil {
 		return err
 	}
-	if r.client.Load() != nil {
-		sctx, leave := context.WithCancel(ctx)
-		defer leave()
-		go r.stay(sctx)
-	}
-	failed, err := e.Settle(ctx, r.need)
-	st, _ := e.Status(r.need)
+	failed, err := e.Settle(ctx, w.need)
+	st, _ := e.Status(w.need)
 	st.Nodes = append(st.Nodes, cleanStatus(r.clean)...)
-	_, rerr := e.Release(holder, nil, false)
-	if rerr == nil {
-		rerr = e.Gone(context.WithoutCancel(ctx), r.need)
-	}
+	rerr := r.release(ctx)
 	switch {
 	case err != nil:
 		return err
@@ -513,6 +490,14 @@ func (r *runner) follow(ctx context.Context) error {
 		return errors.Join(rerr, r.app.printJSON(st))
 	}
 	return rerr
+}
+
+// release lets go of the tasks and waits until none runs.
+func (r *runner) release(ctx context.Context) error {
+	if _, err := r.engine.Release(holder, nil, false); err != nil {
+		return err
+	}
+	return r.engine.Gone(context.WithoutCancel(ctx), r.work.Load().need)
 }
 
 // mirror tells our engine what the checkout's engine does for us, from its
@@ -544,7 +529,7 @@ func (r *runner) letGo() error {
 	defer cancel()
 	c := r.client.Load()
 	defer c.Close()
-	err := c.Call(ctx, api.MethodRelease, api.Release{Client: r.hold.Client}, nil)
+	err := c.Call(ctx, api.MethodRelease, api.Release{Client: r.id}, nil)
 	var none *control.ErrNoEngine
 	if errors.As(err, &none) {
 		return nil

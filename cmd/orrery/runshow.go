@@ -17,14 +17,17 @@ import (
 
 // silent reports whether one named task is all that is run: then nothing is said
 // besides what it prints.
-func (r *runner) silent() bool { return r.single() && len(r.asked) == 1 && !r.app.verbose }
+func (r *runner) silent() bool {
+	return r.single() && len(r.work.Load().asked) == 1 && !r.app.verbose && !r.flags.watch
+}
 
 // alone reports whether the one task of this run gets the terminal.
 func (r *runner) alone() bool {
-	if len(r.need)+len(r.clean)-len(r.external) != 1 || len(r.asked) != 1 {
+	w := r.work.Load()
+	if len(w.need)+len(r.clean)-len(w.external) != 1 || len(w.asked) != 1 {
 		return false
 	}
-	if n := r.project.Graph.Node(r.asked[0]); n != nil && n.Kind == graph.KindTask && n.Task.Interactive {
+	if n := w.project.Graph.Node(w.asked[0]); n != nil && n.Kind == graph.KindTask && n.Task.Interactive {
 		return true
 	}
 	return r.flags.output == "" && !r.app.json
@@ -43,12 +46,22 @@ type announced struct {
 func (a *announced) Spawn(s *proc.Spec) (engine.Process, error) {
 	a.mu.Lock()
 	first := !a.told[s.Name]
+	if a.told == nil {
+		a.told = map[string]bool{}
+	}
 	a.told[s.Name] = true
 	a.mu.Unlock()
 	if first {
 		a.tell(s.Name)
 	}
 	return a.direct.Spawn(s)
+}
+
+// forget has each node told again.
+func (a *announced) forget() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	clear(a.told)
 }
 
 // started says that a task really runs.
@@ -62,15 +75,16 @@ func (r *runner) started(node string) {
 // should be are told by the summary, what could not start by the report.
 func (r *runner) event(ev api.Event) {
 	r.record.Event(ev)
-	if r.silent() && !isNote(ev) || slices.Contains(r.external, ev.Node) {
+	w := r.work.Load()
+	if r.silent() && !isNote(ev) || slices.Contains(w.external, ev.Node) {
 		return
 	}
-	if !r.app.verbose {
+	if !r.app.verbose && !isNews(ev) {
 		switch upToDate := !isNote(ev) && (ev.State == "succeeded" && ev.Text == "cached" || ev.State == "skipped"); {
 		case ev.State == "running":
 			r.screen.took(ev)
 			return
-		case ev.State == "blocked", upToDate && !slices.Contains(r.asked, ev.Node):
+		case ev.State == "blocked", upToDate && !slices.Contains(w.asked, ev.Node):
 			return
 		}
 	}
@@ -127,7 +141,7 @@ func (r *runner) failure(st api.Status) error {
 	if r.client.Load() != nil {
 		store, _ = logs.Open(r.place.Logs)
 	}
-	if r.app.json {
+	if r.app.json && !r.flags.watch {
 		r.app.printJSON(st)
 	}
 	if !r.single() {
@@ -137,8 +151,9 @@ func (r *runner) failure(st api.Status) error {
 	if !r.single() || r.client.Load() != nil {
 		r.screen.failures(st, store)
 	}
+	asked := r.work.Load().asked
 	for _, n := range st.Nodes {
-		if len(r.asked) != 1 || n.Name != r.asked[0] || n.State != "failed" {
+		if len(asked) != 1 || n.Name != asked[0] || n.State != "failed" {
 			continue
 		}
 		if r.single() {

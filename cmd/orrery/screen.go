@@ -112,6 +112,10 @@ func (s *screen) event(ev api.Event) {
 		s.own("·", bold, "orrery", ev.Text)
 		return
 	}
+	if isNews(ev) {
+		s.own("·", bold, ev.Node, ev.Text)
+		return
+	}
 	if isNote(ev) {
 		s.own("!", yellow, ev.Node, ev.Text)
 		return
@@ -146,15 +150,34 @@ func (s *screen) event(ev api.Event) {
 		s.own(mark, color, ev.Node, join("ended", ev.Text))
 	case "backoff", "unhealthy":
 		s.own("!", yellow, ev.Node, join(ev.State, ev.Text))
+	case "scheduled":
+		s.own("·", dim, ev.Node, ev.Text)
 	case "stopping", "waiting":
 		if s.app.verbose || ev.State == "stopping" && ev.Text != "" {
 			s.own("·", dim, ev.Node, join(ev.State, ev.Text))
 		}
 	case "down":
-		if ev.From != "waiting" && ev.From != "blocked" {
+		if ev.From != "waiting" && ev.From != "blocked" && ev.From != "scheduled" && !ofTask(ev.From) {
 			s.own("·", dim, ev.Node, join("stopped", ev.Text))
 		}
 	}
+}
+
+// ofTask reports whether a state is one that only tasks have.
+func ofTask(state string) bool {
+	switch state {
+	case "running", "succeeded", "skipped", "failed", "cancelled":
+		return true
+	}
+	return false
+}
+
+// isNews tells why a task runs again, or that a run of its schedule was left out.
+func isNews(ev api.Event) bool {
+	if ev.From != ev.State || ev.Text == "" {
+		return false
+	}
+	return ev.State == "running" || ev.State == "waiting" || ofTask(ev.State) && ev.Cause != ""
 }
 
 // isNote tells the warnings about a task that has ended: what is wrong with the
@@ -192,7 +215,7 @@ func join(state, text string) string {
 
 // summary is the line that ends a start: "5 ready in 0.9 s".
 func (s *screen) summary(st api.Status) {
-	ready, listening, done, skipped := 0, 0, 0, 0
+	ready, listening, done, skipped, scheduled := 0, 0, 0, 0, 0
 	for _, n := range st.Nodes {
 		switch n.State {
 		case "ready", "unhealthy", "reloading":
@@ -203,13 +226,15 @@ func (s *screen) summary(st api.Status) {
 			done++
 		case "skipped":
 			skipped++
+		case "scheduled":
+			scheduled++
 		}
 	}
 	var parts []string
 	for _, p := range []struct {
 		n    int
 		what string
-	}{{ready, "ready"}, {listening, "listening"}, {done, "done"}, {skipped, "skipped"}} {
+	}{{ready, "ready"}, {listening, "listening"}, {done, "done"}, {skipped, "skipped"}, {scheduled, "scheduled"}} {
 		if p.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
 		}

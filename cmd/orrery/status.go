@@ -33,7 +33,7 @@ With --json it prints one object, with -w --json one object a line at each chang
    "nodes": [{"name", "kind", "state", "pid", "started_at", "ready_at", "uptime_ms",
      "restarts", "exit": {"code", "signal"}, "reason", "ports": {name: number},
      "sockets": {name: path}, "links": {label: url}, "status_text", "holders",
-     "cached", "remote", "cause"}],
+     "cached", "remote", "cause", "schedule", "next_at"}],
    "progress": {"total", "done", "running", "cached", "failed", "waiting"}}`,
 		Example: `  orrery status
   orrery status web worker
@@ -113,7 +113,7 @@ func stateColor(n api.NodeStatus) string {
 			return red
 		}
 		return dim
-	case "down":
+	case "down", "scheduled":
 		return dim
 	}
 	return yellow
@@ -163,6 +163,9 @@ func noteText(n api.NodeStatus) string {
 		if s = oneLine(s); s != "" {
 			all = append(all, s)
 		}
+	}
+	if !n.NextAt.IsZero() {
+		all = append(all, "next run "+n.NextAt.Local().Format("Mon 2006-01-02 15:04:05"))
 	}
 	switch {
 	case n.Remote:

@@ -63,7 +63,8 @@ func upCommand(a *app) *cobra.Command {
 		Use:   "up [TARGET...]",
 		Short: "Build, start and look after targets and what they need",
 		Long: `Builds, starts and looks after targets and what they need: named nodes, groups or
-subtrees; none named: the project's default, else all services with autostart.
+subtrees; none named: the project's default, else all services with autostart, and
+every task with a schedule, which runs at its times and not when up begins.
 
 In the foreground it shows what they print; the first ^C stops all that it
 started, dependents first, the second at once. A second "up" joins the engine

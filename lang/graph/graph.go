@@ -255,25 +255,19 @@ func (e *UnknownTarget) Error() string {
 
 // Expand turns targets (nodes, groups, subtrees) into names of nodes, in order
 // of declaration. No target: the project's default, else every service with
-// autostart. The error is an *UnknownTarget.
+// autostart; and every task with a schedule. The error is an *UnknownTarget.
 func (g *Graph) Expand(targets []string) ([]string, error) {
-	if len(targets) == 0 {
-		if len(g.Project.Default) == 0 {
-			return g.autostart(), nil
+	if len(targets) > 0 {
+		return g.expand(targets)
+	}
+	targets = slices.Clone(g.Project.Default)
+	for _, n := range g.Nodes {
+		if n.Kind == KindTask && n.Task.Schedule != nil ||
+			n.Kind == KindService && n.Service.Autostart && len(g.Project.Default) == 0 {
+			targets = append(targets, n.Name())
 		}
-		targets = g.Project.Default
 	}
 	return g.expand(targets)
-}
-
-func (g *Graph) autostart() []string {
-	var names []string
-	for _, n := range g.Nodes {
-		if n.Kind == KindService && n.Service.Autostart {
-			names = append(names, n.Name())
-		}
-	}
-	return names
 }
 
 // expand marks the nodes of every target in one pass over the graph.

@@ -282,14 +282,14 @@ type Site struct {
 	Extra     string     `json:"extra,omitzero"`      // Text added to the proxy's block for the site.
 }
 
-// Schedule: When a task runs by itself while the graph is up.
+// Schedule: When a task runs by itself while the graph is up. Never two runs at a time: a time that comes during a run is left out, and said. Of times that were missed (the machine slept, its clock was set) one is made up for.
 // Kind is cron, every; it says which fields count.
 type Schedule struct {
 	Kind     string   `json:"kind"`              // The constructor that made it.
-	Expr     string   `json:"expr,omitzero"`     // minute hour day month weekday.
-	Tz       string   `json:"tz,omitzero"`       // Time zone; empty: the local one.
-	Interval Duration `json:"interval,omitzero"` // Time from start to start.
-	Jitter   Duration `json:"jitter,omitzero"`   // Random time added.
+	Expr     string   `json:"expr,omitzero"`     // minute hour day month weekday, each with * , - / and names (jan, mon; Sunday is 0 or 7); or @hourly, @daily, @weekly, @monthly, @yearly. If both day and weekday are restricted, one of them suffices. A time that the clocks show twice counts once, one that they leave out counts at the end of the gap; with * as the hour every hour that passes counts.
+	Tz       string   `json:"tz,omitzero"`       // Time zone, such as "Europe/Berlin"; empty: that of the machine.
+	Interval Duration `json:"interval,omitzero"` // Time from start to start, at least 1s.
+	Jitter   Duration `json:"jitter,omitzero"`   // Each start is late by a random time of less than this; it must be less than the interval.
 }
 
 // Pool: A limit on how many of its tasks run at a time.
@@ -472,7 +472,7 @@ type Task struct {
 	Pool        *Pool       `json:"pool,omitzero"`        // A limit on how many run at a time.
 	Timeout     *Duration   `json:"timeout,omitzero"`     // Time after which it is stopped and has failed.
 	Retries     int         `json:"retries,omitzero"`     // Further tries after a failure.
-	Schedule    *Schedule   `json:"schedule,omitzero"`    // When it runs by itself while up.
+	Schedule    *Schedule   `json:"schedule,omitzero"`    // When it runs by itself while up: up without targets arms every task with a schedule, up NAME those that are named or needed. It does not run when up begins, unless something that is up waits for it; orrery run and orrery start run it at once. What it needs is up meanwhile. Each run executes it, unless it declares inputs or outputs: then a result may come from the cache as for any task. A run that fails is shown and does not end up.
 	Tools       []string    `json:"tools,omitzero"`       // Tools whose folders are on its PATH; what their programs hold is part of what the result depends on.
 	Interactive bool        `json:"interactive,omitzero"` // The terminal is handed over to it.
 }

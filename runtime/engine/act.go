@@ -20,6 +20,9 @@ func (e *Engine) Act(ctx context.Context, verb string, targets []string, only bo
 		if only {
 			mode = graph.SelectOnly
 		}
+		if ran, err := e.startScheduled(ctx, targets); ran || err != nil {
+			return err
+		}
 		names, err := e.Hold(detached, targets, mode)
 		if err != nil {
 			return err
@@ -67,6 +70,39 @@ func (e *Engine) Act(ctx context.Context, verb string, targets []string, only bo
 		return e.settleOrFail(ctx, names)
 	}
 	return nil
+}
+
+// startScheduled runs targets at once that all wait for their times; they stay
+// held as they are.
+func (e *Engine) startScheduled(ctx context.Context, targets []string) (ran bool, err error) {
+	var failed error
+	var names []string
+	err = e.call(func() {
+		nodes, err := e.named(targets)
+		if failed = err; err != nil || slices.ContainsFunc(nodes, func(n *node) bool { return !e.scheduled(n) }) {
+			return
+		}
+		ran = true
+		for _, n := range nodes {
+			if names = append(names, n.name()); e.rests(n) && !n.live() {
+				e.runNow(n)
+			}
+		}
+	})
+	if err = errors.Join(err, failed); err != nil || !ran {
+		return ran, err
+	}
+	if err := e.wait(ctx, names, func(n *node) bool { return !n.live() && (e.rests(n) || !e.scheduled(n)) }); err != nil {
+		return true, err
+	}
+	err = e.call(func() {
+		for _, name := range names {
+			if n := e.byName[name]; n != nil && n.task != nil && n.task.alarm.Failed != "" && failed == nil {
+				failed = &control.Error{Code: control.CodeFailed, Message: name + ": " + n.task.alarm.Failed}
+			}
+		}
+	})
+	return true, errors.Join(err, failed)
 }
 
 // settleOrFail waits until nodes have settled; what failed is an error.

@@ -55,6 +55,7 @@ func (e *Engine) apply(g *graph.Graph) error {
 	}
 	e.pools, e.ranked = poolSizes(g), false
 	e.replaceNodes(g)
+	e.outsource()
 	e.rehold()
 	for _, c := range changes {
 		if n := e.byName[c.Name]; c.Op == "changed" {
@@ -236,6 +237,12 @@ func calm() []string {
 func (e *Engine) changed(n *node, fields []string) {
 	why := "services.star changed: " + strings.Join(fields, ", ")
 	if n.task != nil {
+		if slices.Contains(fields, "schedule") {
+			n.task.alarm.disarm()
+		}
+		if len(fields) == 1 && fields[0] == "schedule" {
+			return
+		}
 		if n.task.cancel != nil {
 			n.task.cancel()
 			n.task.again = true

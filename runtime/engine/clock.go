@@ -10,6 +10,9 @@ type SystemClock struct{}
 // Now is the time since the machine was booted.
 func (SystemClock) Now() time.Duration { return monotonic() }
 
+// Wall is the time of day.
+func (SystemClock) Wall() time.Time { return time.Now().Round(0) }
+
 // AfterFunc calls f in a goroutine of its own.
 func (SystemClock) AfterFunc(d time.Duration, f func()) (stop func()) {
 	t := time.AfterFunc(d, f)

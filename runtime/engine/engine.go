@@ -51,6 +51,7 @@ type Spawner interface {
 // and calls f once after d unless stop is called before.
 type Clock interface {
 	Now() time.Duration
+	Wall() time.Time // the time of day, which may be set
 	AfterFunc(d time.Duration, f func()) (stop func())
 }
 
@@ -125,13 +126,16 @@ type Local struct {
 	ExtraArgs map[string][]string
 	// Asked names the nodes that the run is for: of these, a failure is one even where others only wait for the end.
 	Asked []string
-	// External names nodes that the other engine runs; Mirror tells their state.
-	External []string
+	// External names the nodes of a graph that the other engine runs; Mirror
+	// tells their state. nil: there are none.
+	External func(*graph.Graph) []string
 	// Replay says whether the output of a task that is restored is shown again;
 	// nil: of none.
 	Replay func(node string) bool
 	// Result is told how each task has ended, outside of the loop; nil: nobody is.
 	Result func(node string, r task.Result)
+	// AtOnce has tasks with a schedule run when they are asked for, like any other.
+	AtOnce bool
 	// BeforeTask is called before a task is bound, outside of the loop: the
 	// bindings of the other engine are renewed there. May be nil.
 	BeforeTask func(context.Context) error
@@ -162,11 +166,12 @@ type Engine struct {
 
 // applied is the graph that runs, and what its references mean.
 type applied struct {
-	graph  *graph.Graph
-	digest string // of graph
-	bind   *bind.Binding
-	loads  int // evaluations that were begun
-	newest int // the one that runs; 0: the first
+	graph   *graph.Graph
+	digest  string // of graph
+	bind    *bind.Binding
+	loads   int             // evaluations that were begun
+	newest  int             // the one that runs; 0: the first
+	mirrors map[string]Cond // what the other engine has told of its nodes
 }
 
 // schedule is which tasks run and wait.
@@ -187,12 +192,6 @@ func New(o Options) *Engine {
 		byName: make(map[string]*node, len(o.Graph.Nodes)),
 		holds:  map[string]*hold{}, schedule: schedule{queue: newQueue(), pools: poolSizes(o.Graph)},
 	}
-	external := map[string]bool{}
-	if o.Local != nil {
-		for _, name := range o.Local.External {
-			external[name] = true
-		}
-	}
 	if o.Keeper != nil {
 		e.keep = newKeep(o.Keeper, func(err error) { e.post(func() { e.say(err.Error()) }) })
 		e.keep.put(keptGraph, o.Graph, nil)
@@ -200,9 +199,9 @@ func New(o Options) *Engine {
 	e.nodes = make([]*node, len(o.Graph.Nodes))
 	for i, def := range o.Graph.Nodes {
 		n := newNode(def, o.Graph)
-		n.external = external[def.Name()]
 		e.nodes[i], e.byName[def.Name()] = n, n
 	}
+	e.outsource()
 	return e
 }
 
@@ -262,6 +261,7 @@ func (e *Engine) settle() {
 			e.dirty = nil
 			for _, n := range batch {
 				n.queued = false
+				e.considerInputs(n)
 				e.consider(n)
 				e.considerWatch(n)
 				e.save(n)

@@ -124,6 +124,9 @@ func (e *Engine) status(n *node) api.NodeStatus {
 		Exit: n.show.Exit, Reason: n.show.Reason, StatusText: n.show.StatusText,
 		Holders: n.holders, Cause: n.show.Cause, Cached: n.show.Cached, Remote: n.show.Remote,
 	}
+	if e.scheduled(n) {
+		s.Schedule, s.NextAt = n.def.Task.Schedule.String(), n.task.alarm.Next
+	}
 	if n.svc == nil || !n.live() {
 		return s
 	}
@@ -195,7 +198,7 @@ func (e *Engine) settled(n *node) bool {
 		return true
 	}
 	if n.task != nil {
-		return n.conds&isSucceeded != 0
+		return n.show.State == stateScheduled || n.conds&isSucceeded != 0 && n.task.alarm.turn == resting
 	}
 	return n.conds&isReady != 0 || n.ended() || n.show.State == string(machine.Exited)
 }

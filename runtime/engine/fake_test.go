@@ -110,6 +110,7 @@ func (p *fakeProc) Close() error { return nil }
 type fakeClock struct {
 	mu     sync.Mutex
 	now    time.Duration
+	zero   time.Time // the time of day at 0
 	timers map[int]*fakeTimer
 	next   int
 }
@@ -138,6 +139,20 @@ func (c *fakeClock) AfterFunc(d time.Duration, f func()) func() {
 		defer c.mu.Unlock()
 		delete(c.timers, id)
 	}
+}
+
+// Wall is the time of day.
+func (c *fakeClock) Wall() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.zero.Add(c.now)
+}
+
+// set sets the time of day.
+func (c *fakeClock) set(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.zero = t.Add(-c.now)
 }
 
 // move lets time pass and runs what is due.
@@ -201,6 +216,12 @@ func newRig(t *testing.T, nodes ...*graph.Node) *rig {
 // newRigWith is for other options and declarations.
 func newRigWith(t *testing.T, change func(*Options), d graph.Decl) *rig {
 	t.Helper()
+	return restoredRig(t, Restored{}, change, d)
+}
+
+// restoredRig is one that follows a killed engine.
+func restoredRig(t *testing.T, left Restored, change func(*Options), d graph.Decl) *rig {
+	t.Helper()
 	g, problems := graph.New(d)
 	for _, p := range problems {
 		t.Fatalf("%s: %s", p.Node, p.Message)
@@ -222,6 +243,11 @@ func newRigWith(t *testing.T, change func(*Options), d graph.Decl) *rig {
 	}
 	change(&o)
 	r.e = New(o)
+	if len(left.Items) > 0 {
+		if err := r.e.Restore(left); err != nil {
+			t.Fatal(err)
+		}
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

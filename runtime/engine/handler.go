@@ -153,7 +153,7 @@ func (h *Handler) hold(ctx context.Context, conn *control.Conn, params json.RawM
 	if err := h.Engine.agree(ctx, p.Digest); err != nil {
 		return nil, err
 	}
-	names, err := h.Engine.Hold(holder, p.Targets, mode)
+	names, err := h.Engine.holdWanted(holder, want{Targets: p.Targets, Mode: mode, Watch: p.Watch})
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +196,7 @@ func (h *Handler) release(ctx context.Context, conn *control.Conn, params json.R
 	}
 	freed, err := h.Engine.Release(holderOf(conn, p.Client), p.Names, p.Now)
 	if err == nil {
-		err = h.Engine.Gone(ctx, freed)
+		err = h.Engine.Gone(ctx, h.Engine.withCleanup(freed))
 	}
 	return over(err)
 }

@@ -12,12 +12,14 @@ type hold struct {
 	wants []want          // what was asked for
 	nodes map[string]bool // false: released, and perhaps still stopping
 	conns int             // connections that its client has
+	watch bool            // tasks run again when their inputs change
 }
 
 // want is one wish of a client.
 type want struct {
 	Targets []string        `json:"targets,omitempty"`
 	Mode    graph.Selection `json:"mode"`
+	Watch   bool            `json:"watch,omitempty"`
 }
 
 // Hold has the engine bring up targets and what mode adds to them, under the
@@ -25,11 +27,13 @@ type want struct {
 // returns the nodes that are held now. The error is a *graph.UnknownTarget, or
 // one of bind: a strict port that is taken.
 func (e *Engine) Hold(holder string, targets []string, mode graph.Selection) ([]string, error) {
-	var names []string
-	var failed error
+	return e.holdWanted(holder, want{Targets: targets, Mode: mode})
+}
+
+func (e *Engine) holdWanted(holder string, w want) (names []string, failed error) {
 	err := e.call(func() {
-		if names, failed = e.graph.Need(targets, mode); failed == nil {
-			failed = e.hold(holder, want{targets, mode}, names)
+		if names, failed = e.graph.Need(w.Targets, w.Mode); failed == nil {
+			failed = e.hold(holder, w, names)
 		}
 	})
 	return names, errors.Join(err, failed)
@@ -55,6 +59,7 @@ func (e *Engine) hold(holder string, w want, names []string) error {
 		e.holds[holder] = h
 	}
 	h.wants = append(h.wants, w)
+	h.watch = h.watch || w.Watch
 	e.failed, e.ranked = false, false
 	for _, name := range names {
 		n := e.byName[name]
@@ -200,33 +205,42 @@ type Cond struct {
 // Mirror tells the state of an external node.
 func (e *Engine) Mirror(name string, c Cond) error {
 	return e.call(func() {
-		n := e.byName[name]
-		if n == nil || !n.external {
-			return
+		if e.mirrors == nil {
+			e.mirrors = map[string]Cond{}
 		}
-		on := conds(0)
-		switch c.State {
-		case string(machine.Ready), string(machine.Reloading):
-			on = isStarted | isProbed | isReady | isHealthy
-		case string(machine.Unhealthy):
-			on = isStarted | isProbed
-		case string(machine.Starting), stateRunning:
-			on = isStarted
-		case stateSucceeded, stateSkipped:
-			on = isStarted | isSucceeded | isCompleted
-		case stateFailed, string(machine.Exited), string(machine.GaveUp):
-			on = isStarted | isCompleted
-		}
-		n.show.Reason = c.Reason
-		if n.show.State != c.State {
-			from := n.show.State
-			n.show.State = c.State
-			e.disappoint(n)
-			e.publish(n, from, c.Reason)
-		}
-		e.set(n, on, ^on)
-		for _, edge := range n.in {
-			e.touch(e.byName[edge.From])
+		e.mirrors[name] = c
+		if n := e.byName[name]; n != nil && n.external {
+			e.reflect(n, c)
 		}
 	})
+}
+
+// reflect gives an external node the state that it has elsewhere.
+func (e *Engine) reflect(n *node, c Cond) {
+	on := conds(0)
+	switch c.State {
+	case string(machine.Ready), string(machine.Reloading):
+		on = isStarted | isProbed | isReady | isHealthy
+	case string(machine.Unhealthy):
+		on = isStarted | isProbed
+	case string(machine.Starting), stateRunning:
+		on = isStarted
+	case stateSucceeded, stateSkipped:
+		on = isStarted | isSucceeded | isCompleted
+	case stateFailed, string(machine.Exited), string(machine.GaveUp):
+		on = isStarted | isCompleted
+	}
+	n.show.Reason = c.Reason
+	if n.show.State != c.State {
+		from := n.show.State
+		n.show.State = c.State
+		e.disappoint(n)
+		e.publish(n, from, c.Reason)
+	}
+	gained := on &^ n.conds
+	e.set(n, on, ^on)
+	for _, edge := range n.in {
+		e.touch(e.byName[edge.From])
+	}
+	e.mirrorAnew(n, gained)
 }

@@ -62,6 +62,7 @@ type saved struct {
 	Show      shown                 `json:"show"`
 	Done      bool                  `json:"done,omitempty"`
 	Values    map[string]string     `json:"values,omitempty"`
+	Alarm     *alarm                `json:"alarm,omitempty"`
 	Instances map[int]savedInstance `json:"instances,omitempty"`
 }
 
@@ -170,7 +171,10 @@ func (e *Engine) save(n *node) {
 		if n.task.cancel != nil {
 			v.Conds, v.Show = 0, shown{State: string(machine.Down)} // a successor runs it again
 		}
-		v.Done, v.Values = n.task.done, n.task.values
+		if n.task.alarm.turn != resting {
+			v.Conds = n.conds // but not this one
+		}
+		v.Done, v.Values, v.Alarm = n.task.done, n.task.values, n.task.alarm.kept()
 	} else {
 		v.State, v.Wanted = n.svc.state, n.svc.wanted
 		v.Instances = make(map[int]savedInstance, len(n.svc.instances))
@@ -232,6 +236,9 @@ func (e *Engine) Restore(r Restored) error {
 		n.conds, n.show = v.Conds, v.Show
 		if n.task != nil {
 			n.task.done, n.task.values = v.Done, v.Values
+			if v.Alarm != nil {
+				n.task.alarm = *v.Alarm
+			}
 			e.bind.SetValues(n.name(), v.Values)
 			e.touch(n)
 			continue
@@ -270,6 +277,9 @@ func (e *Engine) restoreHolds(r Restored) {
 	e.held = true // once, if not now
 	for name, kept := range holds {
 		h := &hold{wants: kept.Wants, nodes: map[string]bool{}}
+		for _, w := range kept.Wants {
+			h.watch = h.watch || w.Watch
+		}
 		for node, held := range kept.Nodes {
 			if n := e.byName[node]; n != nil {
 				h.nodes[node] = held

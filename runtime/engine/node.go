@@ -76,11 +76,14 @@ type taskRun struct {
 	again  bool              // run it again when it has ended: its result is of the past
 	once   bool              // run it although nobody holds it
 	digest string            // of its outputs, when it last succeeded
-	rank   time.Duration     // what it holds up; see ranks
-	order  int               // its place in the declaration
-	line   *line             // in which it waits, or waited
-	place  int               // where in it; -1: it does not wait for room
-	end    *api.TaskEnd      // how it ended last
+	runs   int               // how often it has succeeded
+	alarm  alarm             // when it runs by its schedule
+	inputs inputWatch
+	rank   time.Duration // what it holds up; see ranks
+	order  int           // its place in the declaration
+	line   *line         // in which it waits, or waited
+	place  int           // where in it; -1: it does not wait for room
+	end    *api.TaskEnd  // how it ended last
 }
 
 // watched is what the watcher was told of a node.
@@ -172,6 +175,7 @@ func (e *Engine) consider(n *node) {
 	if n.external {
 		return
 	}
+	e.considerAlarm(n)
 	if n.svc != nil {
 		e.gate(n)
 		e.considerListening(n)
@@ -185,6 +189,8 @@ func (e *Engine) consider(n *node) {
 		e.considerStop(n)
 	case n.stale != "" && n.svc != nil && n.svc.wanted:
 		e.considerStale(n)
+	case e.rests(n) && !n.live():
+		e.considerResting(n)
 	case n.live() || n.task != nil && n.task.done || n.svc != nil && n.ended():
 	default:
 		e.considerStart(n)
@@ -253,7 +259,9 @@ func (e *Engine) considerStart(n *node) {
 		return
 	}
 	if n.task != nil {
-		e.wantTask(n)
+		if !n.task.inputs.wait { // touched when they are watched
+			e.wantTask(n)
+		}
 		return
 	}
 	if n.onDemand() {
@@ -303,7 +311,8 @@ func (e *Engine) survey(n *node) bool {
 // satisfied reports whether an edge holds, or was left out on purpose (only).
 func (e *Engine) satisfied(edge graph.Edge) bool {
 	to := e.byName[edge.To]
-	return to.conds&condBit(edge.Cond) != 0 || to.holders == 0 && !to.external && edge.Cond != graph.Stopped
+	cleansUp := to.task != nil && to.task.once
+	return to.conds&condBit(edge.Cond) != 0 || to.holders == 0 && !to.external && !cleansUp && edge.Cond != graph.Stopped
 }
 
 // disappoint has those who wait for a node, or for the service that it gates,
@@ -369,10 +378,13 @@ func (e *Engine) block(n *node, why, root string) {
 	}
 	n.show.Reason, n.show.Cause = notStarted+why, root
 	if n.task != nil {
-		n.task.done = true
+		n.task.done, n.task.once = true, false
 		e.queue.leave(n)
 	}
 	e.become(n, stateBlocked, n.show.Reason)
+	if n.task != nil && n.task.alarm.turn == due {
+		e.concluded(n)
+	}
 	for _, edge := range n.in {
 		e.touch(e.byName[edge.From])
 	}
@@ -388,7 +400,7 @@ func (e *Engine) considerStop(n *node) {
 		e.queue.leave(n)
 	}
 	if !n.live() {
-		if n.show.State == stateWaiting || n.show.State == stateBlocked {
+		if n.show.State == stateWaiting || n.show.State == stateBlocked || n.show.State == stateScheduled {
 			e.reset(n)
 		}
 		return

@@ -63,7 +63,11 @@ func (e *Engine) startTask(n *node) {
 	n.show.Reason, n.show.Cause, n.show.Exit = "", "", nil
 	n.show.Started, n.show.Ready = time.Now(), time.Time{}
 	e.become(n, stateRunning, "")
-	e.set(n, isStarted, isSucceeded|isCompleted)
+	if n.task.alarm.turn == due { // who waits for it goes on with its former result
+		e.set(n, isStarted, 0)
+	} else {
+		e.set(n, isStarted, isSucceeded|isCompleted)
+	}
 	v := e.view(n)
 	go func() {
 		r := e.runTask(ctx, v)
@@ -74,12 +78,14 @@ func (e *Engine) startTask(n *node) {
 
 // refuses reports whether a task is not to start because another one has
 // failed.
-func (e *Engine) refuses(n *node) bool { return e.failed && !e.opt.KeepGoing && !e.follows(n) }
+func (e *Engine) refuses(n *node) bool {
+	return e.failed && !e.opt.KeepGoing && n.task.alarm.turn != due && !e.follows(n)
+}
 
 // refuse says that a task will not be started.
 func (e *Engine) refuse(n *node) {
 	e.queue.leave(n)
-	n.task.done = true
+	n.task.done, n.task.once = true, false
 	n.show.Reason = "not started: another task has failed"
 	e.become(n, stateCancelled, n.show.Reason)
 	e.gone(n)
@@ -191,13 +197,14 @@ func (e *Engine) finishTask(n *node, r task.Result) {
 	case task.Cancelled:
 		state = stateCancelled
 	default:
-		e.failed = e.failed || !e.tolerated(n, func(o *node) bool { return o.holders > 0 })
+		e.failed = e.failed || n.task.alarm.turn != due && !e.tolerated(n, func(o *node) bool { return o.holders > 0 })
 	}
 	if n.task.values = r.Values; on&isSucceeded != 0 && len(r.Values) > 0 {
 		e.bind.SetValues(n.name(), r.Values)
 	}
 	if n.task.again {
 		n.task.again = false
+		e.uncancel() // by a run that is of the past
 		e.reset(n)
 		e.touch(n)
 		return
@@ -212,6 +219,7 @@ func (e *Engine) finishTask(n *node, r task.Result) {
 		text = "cached"
 	}
 	e.become(n, state, text)
+	e.concluded(n)
 	for _, note := range r.Notes {
 		e.publish(n, n.show.State, note)
 	}
@@ -245,7 +253,12 @@ func endOf(r task.Result) *api.TaskEnd {
 func (e *Engine) rebuilt(n *node, r task.Result) {
 	old := n.task.digest
 	n.task.digest = r.Digest
-	if old == "" || old == r.Digest {
+	if !r.Cached {
+		n.task.runs++
+	}
+	changed := old != "" && old != r.Digest
+	e.followers(n, changed)
+	if !changed {
 		return
 	}
 	for _, edge := range n.in {
@@ -257,8 +270,8 @@ func (e *Engine) rebuilt(n *node, r task.Result) {
 		case from.svc != nil && from.live():
 			from.stale = n.name() + " made something new"
 			e.touch(from)
-		case from.task != nil && from.task.done && from.holders > 0:
-			e.rerun(from, n.name()+" made something new")
+		case from.task != nil && from.task.done && from.holders > 0 && !e.scheduled(from):
+			e.rerun(from, n.name(), "made something new")
 		}
 	}
 }

@@ -3,7 +3,9 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 
+	"orrery/lang/graph"
 	"orrery/runtime/control"
 	"orrery/runtime/control/api"
 	"orrery/runtime/machine"
@@ -85,9 +87,41 @@ func (e *Engine) Settle(ctx context.Context, names []string) (failed []api.NodeS
 	return failed, err
 }
 
-// Gone waits until nothing of the nodes runs any more.
+// Gone waits until nothing of the nodes runs any more, nor is going to by its
+// schedule.
 func (e *Engine) Gone(ctx context.Context, names []string) error {
-	return e.wait(ctx, names, func(n *node) bool { return !n.live() })
+	return e.wait(ctx, names, func(n *node) bool {
+		return !n.live() && !e.scheduled(n) && (n.task == nil || !n.task.once)
+	})
+}
+
+// withCleanup adds to nodes that stop the tasks that run after that, but for
+// those that wait for something else to stop which somebody holds.
+func (e *Engine) withCleanup(names []string) []string {
+	all := slices.Clone(names)
+	e.call(func() {
+		for i := 0; i < len(all); i++ {
+			n := e.byName[all[i]]
+			if n == nil {
+				continue
+			}
+			for _, edge := range n.in {
+				if from := e.byName[edge.From]; edge.Cond == graph.Stopped && e.cleansUp(from) && !slices.Contains(all, edge.From) {
+					all = append(all, edge.From)
+				}
+			}
+		}
+	})
+	slices.Reverse(all) // a wait looks at the last ones first, and these begin when the services have stopped
+	return all
+}
+
+// cleansUp reports whether a task waits for services to stop of which none is
+// held.
+func (e *Engine) cleansUp(n *node) bool {
+	return n.task != nil && !slices.ContainsFunc(n.out, func(edge graph.Edge) bool {
+		return edge.Cond == graph.Stopped && e.byName[edge.To].holders > 0
+	})
 }
 
 // FailureError says that nodes have failed, as an error of the control protocol.

@@ -185,20 +185,27 @@ func (e *Engine) outputsBelow(*node) []string {
 func (e *Engine) filesChanged(c watch.Change) {
 	name, i, ok := strings.Cut(strings.TrimPrefix(c.ID, watchNode), " ")
 	n := e.byName[name]
+	file, what := c.Files[0], "changed"
+	if c.Count > 1 {
+		what = fmt.Sprintf("and %d more changed", c.Count-1)
+	}
+	why := file + " " + what
+	if i == "inputs" {
+		if n != nil && n.task != nil && n.holders > 0 && !e.scheduled(n) {
+			e.rerun(n, file, what)
+		}
+		return
+	}
 	index := 0
 	if _, err := fmt.Sscan(i, &index); !ok || err != nil || n == nil || n.holders == 0 || index >= len(n.def.Common().Watch) {
 		return
 	}
-	why := c.Files[0] + " changed"
-	if c.Count > 1 {
-		why = fmt.Sprintf("%s and %d more changed", c.Files[0], c.Count-1)
-	}
 	do := n.def.Common().Watch[index].Do
 	switch {
 	case do.Task != "":
-		e.rerun(e.byName[do.Task], why)
+		e.rerun(e.byName[do.Task], file, what)
 	case n.task != nil:
-		e.rerun(n, why)
+		e.rerun(n, file, what)
 	case do.Action == "reload":
 		e.step(n, machine.Event{Kind: machine.EventFileChanged, Reload: true, Text: why})
 	default:
@@ -207,19 +214,26 @@ func (e *Engine) filesChanged(c watch.Change) {
 }
 
 // rerun has a task run again: one that runs is stopped first, for its result
-// is of the past.
-func (e *Engine) rerun(n *node, why string) {
+// is of the past. The cause is a file or a node; what became of it.
+func (e *Engine) rerun(n *node, cause, what string) {
 	if n == nil || n.task == nil {
 		return
 	}
-	e.publish(n, n.show.State, why)
+	was := n.show.Cause
+	n.show.Cause = cause
+	e.publish(n, n.show.State, cause+" "+what)
+	n.show.Cause = was
+	e.uncancel()
+	e.unsettle(n)
 	if n.task.cancel != nil {
 		n.task.again = true
 		n.task.cancel()
 		return
 	}
 	n.task.once = n.holders == 0
-	e.failed = false
 	e.reset(n)
 	e.touch(n)
+	if e.scheduled(n) {
+		e.runNow(n)
+	}
 }

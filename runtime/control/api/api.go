@@ -68,6 +68,8 @@ type Hold struct {
 	// Client is a name of the client's choice, the same in each of its connections: an engine that replaced a killed one waits
 	// some seconds for it to come back before it releases what the client held. Empty: the connection stands for the client.
 	Client string `json:"client,omitempty"`
+	// Watch has the tasks that are held run again when their inputs change.
+	Watch bool `json:"watch,omitempty"`
 	// Digest is of the graph that the client evaluated; one that differs from the engine's is a conflict. Empty: any.
 	Digest string `json:"digest,omitempty"`
 }

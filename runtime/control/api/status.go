@@ -64,6 +64,9 @@ type NodeStatus struct {
 	Cached bool `json:"cached,omitempty"`
 	// Remote tells of a cached one that it came from the remote cache.
 	Remote bool `json:"remote,omitempty"`
+	// Schedule is that of a task which runs by it, NextAt when it runs next; absent when it is not up.
+	Schedule string    `json:"schedule,omitempty"`
+	NextAt   time.Time `json:"next_at,omitzero"`
 	// Cause names the root cause of a failure, where that is another node.
 	Cause string `json:"cause,omitempty"`
 }
