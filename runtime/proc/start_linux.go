@@ -157,9 +157,17 @@ func forkExec(path string, argv []string, attr *syscall.ProcAttr) (int, error) {
 	}
 }
 
+// shimVar is in the environment of the shim, not in that of the program: a binary that is no shim would start itself for ever.
+const shimVar = "ORRERY_EXEC"
+
+var errNoShim = errors.New("this binary was started as a shim and is none: its main must call proc.Shim for " + Verb)
+
 // byShim starts our own binary, which becomes the program. /proc/self/exe is the inode that we run from, held by the kernel:
 // it neither matters whether another user may reach our path nor whether the file there was replaced.
 func (l *launch) byShim(c *confine) (*Process, error) {
+	if os.Getenv(shimVar) != "" {
+		return nil, &StartError{Op: "shim", Path: l.paths[0], Err: errNoShim}
+	}
 	memfd, err := l.orders(c)
 	if err != nil {
 		return nil, &StartError{Op: "shim", Path: l.paths[0], Err: err}
@@ -180,9 +188,9 @@ func (l *launch) byShim(c *confine) (*Process, error) {
 		files = append(files, watch)
 	}
 	argv := []string{"orrery", Verb, strconv.Itoa(n), strconv.Itoa(n + 1)}
-	var env []string
+	env := []string{shimVar + "=1"}
 	if l.spec.Marker != "" {
-		env = []string{MarkerVar + "=" + l.spec.Marker}
+		env = append(env, MarkerVar+"="+l.spec.Marker)
 	}
 	p, err := l.fork("/proc/self/exe", argv, &syscall.ProcAttr{Env: env, Files: files, Sys: &syscall.SysProcAttr{}})
 	w.Close()
