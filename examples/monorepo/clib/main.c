@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <json.h>
+
 #include "lines.h"
 #include "words.h"
 
@@ -16,6 +18,9 @@ int main(void)
 			t.bytes = realloc(t.bytes, room *= 2);
 	if (!t.bytes || ferror(stdin))
 		return 1;
-	printf("{\"words\": %ld, \"lines\": %ld}\n", count_words(&t), count_lines(&t));
+	json_begin(stdout);
+	json_number(stdout, "words", count_words(&t));
+	json_number(stdout, "lines", count_lines(&t));
+	json_end(stdout);
 	return 0;
 }
