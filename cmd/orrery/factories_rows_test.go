@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -42,6 +43,94 @@ redis("b", port = $B)
 			put:  func(i *instance, value string) error { return i.talk("SET datum "+value+"\r\n", "+OK") },
 			get:  func(i *instance) (string, error) { return i.lines("GET datum\r\n", 2) },
 		},
+		{
+			name:     "nginx",
+			programs: []string{"nginx"},
+			star: `load("@std//nginx.star", "nginx")
+nginx("a", locations = {"/": {"return": "200 first"}})
+nginx("b", port = $B, locations = {"/": {"return": "200 other"}})
+`,
+			ping:   httpPing("/"),
+			reload: true,
+			edit:   [2]string{"first", "second"},
+			edited: func(i *instance) error {
+				return says("second", func() (string, error) { return i.http("GET", "/", "") })
+			},
+		},
+		{
+			name:     "memcached",
+			programs: []string{"memcached"},
+			star: `load("@std//memcached.star", "memcached")
+memcached("a", settings = {"memory-limit": 32})
+memcached("b", port = $B)
+`,
+			ping: func(i *instance) error { return i.talk("version\r\n", "VERSION") },
+			put: func(i *instance, value string) error {
+				return i.talk(fmt.Sprintf("set datum 0 0 %d\r\n%s\r\n", len(value), value), "STORED")
+			},
+			get:  func(i *instance) (string, error) { return i.lines("get datum\r\n", 2) },
+			lost: true,
+		},
+		{
+			name:     "mariadb",
+			programs: []string{"mariadbd"},
+			star: `load("@std//mariadb.star", "mariadb")
+mariadb("a", databases = ["shop"], users = ["shop"])
+mariadb("b", databases = ["shop"], port = $B)
+`,
+			ping: mysqlPing,
+			put: func(i *instance, value string) error {
+				_, err := i.sql("create table shop.kept as select '" + value + "' as datum")
+				return err
+			},
+			get: func(i *instance) (string, error) { return i.sql("select datum from shop.kept") },
+		},
+		{
+			name:     "nats",
+			programs: []string{"nats-server"},
+			star: `load("@std//nats.star", "nats")
+nats("a", port = $A, settings = {"max_payload": 65536})
+nats("b", port = $B, monitor = $A)
+`,
+			ping: func(i *instance) error { _, err := i.nats("", ""); return err },
+			put: func(i *instance, value string) error {
+				_, err := i.nats("$JS.API.STREAM.CREATE.kept", `{"name":"kept","subjects":["datum"]}`)
+				if err == nil {
+					_, err = i.nats("datum", value)
+				}
+				return err
+			},
+			get: func(i *instance) (string, error) {
+				answer, err := i.nats("$JS.API.STREAM.MSG.GET.kept", `{"last_by_subj":"datum"}`)
+				if err != nil {
+					return "", err
+				}
+				var msg struct{ Message struct{ Data []byte } }
+				err = json.Unmarshal([]byte(answer), &msg)
+				return string(msg.Message.Data), err
+			},
+			reload: true,
+			edit:   [2]string{"65536", "32768"},
+			edited: func(i *instance) error {
+				return says(`"max_payload":32768`, func() (string, error) { return i.lines("", 1) })
+			},
+		},
+		{
+			name:     "mosquitto",
+			programs: []string{"mosquitto", "mosquitto_pub"},
+			star: `load("@std//mosquitto.star", "mosquitto")
+mosquitto("a", settings = {"log_type": ["error"]})
+mosquitto("b", port = $B)
+`,
+			ping: mqttPing,
+			put: func(i *instance, value string) error {
+				_, err := i.mqtt("pub", "-r", "-q", "1", "-t", "datum", "-m", value)
+				return err
+			},
+			get:    func(i *instance) (string, error) { return i.mqtt("sub", "-C", "1", "-W", "5", "-t", "datum") },
+			lost:   true, // what is younger than 5 s
+			reload: true,
+		},
 	}
 }
 
@@ -77,26 +166,4 @@ func (i *instance) lines(request string, n int) (string, error) {
 		}
 	}
 	return strings.TrimSpace(line), nil
-}
-
-// pgPing opens a session, as far as the server's first word: R, for
-// authentication, once it takes clients; E while it starts.
-func pgPing(i *instance) error {
-	conn, err := i.dial()
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	const startup = "\x00\x00\x00\x29\x00\x03\x00\x00user\x00postgres\x00database\x00postgres\x00\x00"
-	if _, err := io.WriteString(conn, startup); err != nil {
-		return err
-	}
-	answer := make([]byte, 1)
-	if _, err := io.ReadFull(conn, answer); err != nil {
-		return err
-	}
-	if answer[0] != 'R' {
-		return fmt.Errorf("got the message %q, want R", answer)
-	}
-	return nil
 }

@@ -54,11 +54,13 @@ type instance struct {
 // ready beside what the bare server takes.
 func TestFactories(t *testing.T) {
 	torture(t)
-	rows := factories()
+	if _, err := programs(); err != nil {
+		t.Fatal(err)
+	}
 	slots := make(chan struct{}, 2)
 	table := &readyTable{}
 	t.Cleanup(func() { t.Log(table) })
-	for _, f := range rows {
+	for _, f := range factories() {
 		for _, as := range asUsers(t) {
 			t.Run(f.name+"/"+cmp.Or(as.name, "root"), func(t *testing.T) {
 				for _, p := range f.programs {
