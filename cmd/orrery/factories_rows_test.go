@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -130,6 +131,72 @@ mosquitto("b", port = $B)
 			get:    func(i *instance) (string, error) { return i.mqtt("sub", "-C", "1", "-W", "5", "-t", "datum") },
 			lost:   true, // what is younger than 5 s
 			reload: true,
+		},
+		{
+			name:     "etcd",
+			programs: []string{"etcd"},
+			star: `load("@std//etcd.star", "etcd")
+etcd("a", port = $A)
+etcd("b", port = $B, settings = {"auto-compaction-retention": "1"})
+`,
+			ping: httpPing("/health"),
+			put: func(i *instance, value string) error {
+				_, err := i.http("POST", "/v3/kv/put", fmt.Sprintf(`{"key": "ZGF0dW0=", "value": "%s"}`, base64.StdEncoding.EncodeToString([]byte(value))))
+				return err
+			},
+			get: func(i *instance) (string, error) {
+				answer, err := i.http("POST", "/v3/kv/range", `{"key": "ZGF0dW0="}`)
+				if err != nil {
+					return "", err
+				}
+				var found struct{ Kvs []struct{ Value []byte } }
+				if err := json.Unmarshal([]byte(answer), &found); err != nil || len(found.Kvs) != 1 {
+					return "", fmt.Errorf("got %s, want one value: %v", answer, err)
+				}
+				return string(found.Kvs[0].Value), nil
+			},
+		},
+		{
+			name:     "haproxy",
+			programs: []string{"haproxy"},
+			star: `load("@std//haproxy.star", "haproxy")
+haproxy("a", frontend = {"http-request": "return status 200 content-type text/plain string first"})
+haproxy("b", port = $B, frontend = {"http-request": "return status 200 content-type text/plain string other"})
+`,
+			ping:   httpPing("/"),
+			reload: true,
+			edit:   [2]string{"first", "second"},
+			edited: func(i *instance) error {
+				return says("second", func() (string, error) { return i.http("GET", "/", "") })
+			},
+		},
+		{
+			name:     "caddy",
+			programs: []string{"caddy"},
+			star: `load("@std//caddy.star", "caddy")
+caddy("a", site = "respond first")
+caddy("b", port = $B, site = "respond other")
+`,
+			ping:   httpPing("/"),
+			reload: true,
+			edit:   [2]string{"first", "second"},
+			edited: func(i *instance) error {
+				return says("second", func() (string, error) { return i.http("GET", "/", "") })
+			},
+		},
+		{
+			name:     "prometheus",
+			programs: []string{"prometheus"},
+			star: `load("@std//prometheus.star", "prometheus")
+a = prometheus("a", port = $A, interval = "5s")
+prometheus("b", port = $B, scrape = {"other": [a.address]})
+`,
+			ping:   httpPing("/-/ready"),
+			reload: true,
+			edit:   [2]string{"5s", "7s"},
+			edited: func(i *instance) error {
+				return says("scrape_interval: 7s", func() (string, error) { return i.http("GET", "/api/v1/status/config", "") })
+			},
 		},
 	}
 }

@@ -272,8 +272,9 @@ func (f factory) reloads(t *testing.T, star string, a *instance) {
 			a.ok("the edited configuration", err)
 		}
 	}
-	if n := c.node("a"); n.PID != pid || n.State != "ready" {
-		t.Errorf("after reload: got %s with pid %d, want ready with pid %d", n.State, n.PID, pid)
+	c.await("a to be ready after its reload", func() bool { return c.node("a").State == "ready" })
+	if n := c.node("a"); n.PID != pid {
+		t.Errorf("after reload: got pid %d, want %d", n.PID, pid)
 	}
 }
 
