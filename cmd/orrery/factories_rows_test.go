@@ -198,6 +198,105 @@ prometheus("b", port = $B, scrape = {"other": [a.address]})
 				return says("scrape_interval: 7s", func() (string, error) { return i.http("GET", "/api/v1/status/config", "") })
 			},
 		},
+		{
+			name:     "rabbitmq",
+			programs: []string{"/usr/lib/rabbitmq/bin/rabbitmq-server"},
+			star: `load("@std//rabbitmq.star", "rabbitmq")
+rabbitmq("a", port = $A)
+rabbitmq("b", port = $B)
+`,
+			ping: func(i *instance) error { return i.exchange("AMQP\x00\x00\x09\x01", 1, 1) },
+			put:  amqpPut,
+			get:  amqpGet,
+			slow: true,
+		},
+		{
+			name:     "beanstalkd",
+			programs: []string{"beanstalkd"},
+			star: `load("@std//beanstalkd.star", "beanstalkd")
+beanstalkd("a")
+beanstalkd("b", port = $B)
+`,
+			ping: func(i *instance) error { return i.talk("stats\r\n", "OK") },
+			put: func(i *instance, value string) error {
+				return i.talk(fmt.Sprintf("put 0 0 60 %d\r\n%s\r\n", len(value), value), "INSERTED")
+			},
+			get: func(i *instance) (string, error) { return i.lines("peek-ready\r\n", 2) },
+		},
+		{
+			name:     "lighttpd",
+			programs: []string{"lighttpd"},
+			star: `load("@std//lighttpd.star", "lighttpd")
+lighttpd("a", modules = ["mod_redirect"], settings = {"url.redirect": {"^/": "/there"}, "url.redirect-code": 204})
+lighttpd("b", port = $B, modules = ["mod_redirect"], settings = {"url.redirect": {"^/": "/there"}, "url.redirect-code": 204})
+`,
+			ping: httpPing("/"),
+		},
+		{
+			name:     "varnish",
+			programs: []string{"varnishd", "cc"},
+			star: `load("@std//varnish.star", "varnish")
+varnish("a", vcl = 'backend none none; sub vcl_recv { return (synth(200, "first")); }')
+varnish("b", port = $B, vcl = 'backend none none; sub vcl_recv { return (synth(200, "other")); }')
+`,
+			ping:   httpPing("/"),
+			reload: true,
+			edit:   [2]string{"first", "second"},
+			edited: func(i *instance) error {
+				return says("second", func() (string, error) { return i.http("GET", "/", "") })
+			},
+		},
+		{
+			name:     "pgbouncer",
+			programs: []string{"pgbouncer", "/usr/lib/postgresql/15/bin/postgres"},
+			star: `load("@std//pgbouncer.star", "pgbouncer")
+load("@std//postgres.star", "postgres")
+db = postgres("db", databases = ["shop"])
+to = "host=%s port=5432 user=%s" % (db.socket, db.superuser)
+pgbouncer("a", databases = {"shop": to})
+pgbouncer("b", databases = {"shop": to}, port = $B, settings = {"pool_mode": "transaction"})
+`,
+			ping:   func(i *instance) error { return i.exchange("\x00\x00\x00\x08\x04\xd2\x16\x2f", 1, 'N') },
+			reload: true,
+			edit:   [2]string{`"shop": to}`, `"shop": to, "more": to + " dbname=shop"}`},
+			edited: func(i *instance) error {
+				url := strings.Replace(i.v("URL"), "/shop?", "/more?", 1)
+				return says("through", func() (string, error) { return i.run("psql", "-d", url, "-Atqc", "select 'through'") })
+			},
+		},
+		{
+			name:     "php_fpm",
+			programs: []string{"php-fpm8.2"},
+			star: `load("@std//php_fpm.star", "php_fpm")
+php_fpm("a", settings = {"ping.response": "pong"})
+php_fpm("b", port = $B)
+`,
+			ping:   func(i *instance) error { return says("text/plain", i.fastcgi) },
+			reload: true,
+			edit:   [2]string{`"pong"`, `"second"`},
+			edited: func(i *instance) error { return says("second", i.fastcgi) },
+		},
+		{
+			name:     "unbound",
+			programs: []string{"unbound"},
+			star: `load("@std//unbound.star", "unbound")
+unbound("a", port = $A, records = ["shop.test. A 127.0.0.7"])
+unbound("b", port = $B, records = ["shop.test. A 127.0.0.7"])
+`,
+			ping:   func(i *instance) error { return says("\x7f\x00\x00", i.dns) },
+			reload: true,
+			edit:   [2]string{"0.7", "0.9"},
+			edited: func(i *instance) error { return says("\x7f\x00\x00\x09", i.dns) },
+		},
+		{
+			name:     "dnsmasq",
+			programs: []string{"dnsmasq"},
+			star: `load("@std//dnsmasq.star", "dnsmasq")
+dnsmasq("a", port = $A, addresses = {"test": "127.0.0.7"})
+dnsmasq("b", port = $B, addresses = {"test": "127.0.0.7"})
+`,
+			ping: func(i *instance) error { return says("\x7f\x00\x00\x07", i.dns) },
+		},
 	}
 }
 

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"encoding/binary"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 )
@@ -128,4 +130,125 @@ func (i *instance) nats(subject, body string) (string, error) {
 			return answer, err
 		}
 	}
+}
+
+// dns asks for the address of shop.test, by TCP, and returns the answer as it came.
+func (i *instance) dns() (string, error) {
+	const query = "\x00\x1b" + "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + "\x04shop\x04test\x00\x00\x01\x00\x01"
+	return i.binary(query, func(r io.Reader) ([]byte, error) {
+		var size uint16
+		if err := binary.Read(r, binary.BigEndian, &size); err != nil {
+			return nil, err
+		}
+		answer := make([]byte, size)
+		_, err := io.ReadFull(r, answer)
+		return answer, err
+	})
+}
+
+// fastcgi asks for /ping.
+func (i *instance) fastcgi() (string, error) {
+	record := func(kind byte, body string) string {
+		return string([]byte{1, kind, 0, 1, byte(len(body) >> 8), byte(len(body)), 0, 0}) + body
+	}
+	var params strings.Builder
+	for _, p := range [][2]string{{"SCRIPT_NAME", "/ping"}, {"SCRIPT_FILENAME", "/ping"}, {"REQUEST_METHOD", "GET"}} {
+		params.WriteString(string([]byte{byte(len(p[0])), byte(len(p[1]))}) + p[0] + p[1])
+	}
+	request := record(1, "\x00\x01\x00\x00\x00\x00\x00\x00") + record(4, params.String()) + record(4, "") + record(5, "")
+	return i.binary(request, io.ReadAll)
+}
+
+// binary sends a request and returns what read makes of the answer.
+func (i *instance) binary(request string, read func(io.Reader) ([]byte, error)) (string, error) {
+	conn, err := i.dial()
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, request); err != nil {
+		return "", err
+	}
+	answer, err := read(conn)
+	return string(answer), err
+}
+
+// amqp is a session of RabbitMQ's protocol: just enough to put a message into
+// a durable queue and to look at it.
+type amqp struct {
+	net.Conn
+	err error
+}
+
+// frame sends one.
+func (a *amqp) frame(kind byte, channel uint16, body string) {
+	if a.err == nil {
+		head := binary.BigEndian.AppendUint16([]byte{kind}, channel)
+		_, a.err = io.WriteString(a, string(binary.BigEndian.AppendUint32(head, uint32(len(body))))+body+"\xce")
+	}
+}
+
+// read returns the body of the next frame, which has to begin with what is wanted.
+func (a *amqp) read(want string) string {
+	head := make([]byte, 7)
+	if a.err == nil {
+		_, a.err = io.ReadFull(a, head)
+	}
+	if a.err != nil {
+		return ""
+	}
+	body := make([]byte, binary.BigEndian.Uint32(head[3:])+1)
+	if _, a.err = io.ReadFull(a, body); a.err == nil && !strings.HasPrefix(string(body), want) {
+		a.err = fmt.Errorf("got the frame %q, want %q", body, want)
+	}
+	return string(body[:len(body)-1])
+}
+
+// call sends a method and wants an answer.
+func (a *amqp) call(channel uint16, method, answer string) {
+	a.frame(1, channel, method)
+	a.read(answer)
+}
+
+func (i *instance) amqp() (*amqp, error) {
+	conn, err := i.dial()
+	if err != nil {
+		return nil, err
+	}
+	a := &amqp{Conn: conn}
+	_, a.err = io.WriteString(conn, "AMQP\x00\x00\x09\x01")
+	a.read("\x00\x0a\x00\x0a")                                                                                            // start
+	a.call(0, "\x00\x0a\x00\x0b\x00\x00\x00\x00\x05PLAIN\x00\x00\x00\x0c\x00guest\x00guest\x05en_US", "\x00\x0a\x00\x1e") // start-ok, tune
+	a.frame(1, 0, "\x00\x0a\x00\x1f\x07\xff\x00\x02\x00\x00\x00\x00")                                                     // tune-ok
+	a.call(0, "\x00\x0a\x00\x28\x01/\x00\x00", "\x00\x0a\x00\x29")                                                        // open
+	a.call(1, "\x00\x14\x00\x0a\x00", "\x00\x14\x00\x0b")                                                                 // channel.open
+	a.call(1, "\x00\x32\x00\x0a\x00\x00\x04kept\x02\x00\x00\x00\x00", "\x00\x32\x00\x0b")                                 // queue.declare, durable
+	return a, nil
+}
+
+// amqpPut publishes a persistent message, in a transaction.
+func amqpPut(i *instance, value string) error {
+	a, err := i.amqp()
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	a.call(1, "\x00\x5a\x00\x0a", "\x00\x5a\x00\x0b")
+	a.frame(1, 1, "\x00\x3c\x00\x28\x00\x00\x00\x04kept\x00")
+	a.frame(2, 1, "\x00\x3c\x00\x00"+string(binary.BigEndian.AppendUint64(nil, uint64(len(value))))+"\x10\x00\x02")
+	a.frame(3, 1, value)
+	a.call(1, "\x00\x5a\x00\x14", "\x00\x5a\x00\x15")
+	return a.err
+}
+
+// amqpGet looks at the first message; as it is not acknowledged, it stays.
+func amqpGet(i *instance) (string, error) {
+	a, err := i.amqp()
+	if err != nil {
+		return "", err
+	}
+	defer a.Close()
+	a.call(1, "\x00\x3c\x00\x46\x00\x00\x04kept\x00", "\x00\x3c\x00\x47")
+	a.read("\x00\x3c")
+	return a.read(""), a.err
 }
