@@ -486,6 +486,14 @@ func (f factory) spawn(plan planDoc, i *instance, as asUser) (time.Duration, err
 	if len(argv) == 0 {
 		argv = []string{"sh", "-euc", bound.Script}
 	}
+	argv = slices.Clone(argv)
+	for n, arg := range argv { // the plan names tools, which may lie outside of the PATH
+		for _, p := range f.programs {
+			if at := filepath.Join(filepath.Dir(p), arg); filepath.IsAbs(p) && arg != "" && filepath.Base(arg) == arg && isFile(at) {
+				argv[n] = at
+			}
+		}
+	}
 	sockets, err := listen(node, bound, i)
 	if err != nil {
 		return 0, err
@@ -537,7 +545,8 @@ func (f factory) spawn(plan planDoc, i *instance, as asUser) (time.Duration, err
 	timer := time.AfterFunc(patience, func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
 	cmd.Wait()
 	timer.Stop()
-	for syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) == nil { // those that it has left, who may hold its port
+	// Those that it has left may hold its port. A zombie of theirs is init's to reap, and need not end.
+	for end := time.Now().Add(time.Second); syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) == nil && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 	if err != nil {
@@ -545,6 +554,11 @@ func (f factory) spawn(plan planDoc, i *instance, as asUser) (time.Duration, err
 		err = fmt.Errorf("%s: %w\n%s", argv, err, said)
 	}
 	return took, err
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // listen binds the sockets that orrery holds for a service.
