@@ -62,12 +62,15 @@ func TestFactories(t *testing.T) {
 	table := &readyTable{}
 	t.Cleanup(func() { t.Log(table) })
 	for _, f := range factories() {
+		turn := make(chan struct{}, 1) // the bare server takes the ports that orrery has given back
 		for _, as := range asUsers(t) {
 			t.Run(f.name+"/"+cmp.Or(as.name, "root"), func(t *testing.T) {
 				for _, p := range f.programs {
 					needTool(t, p)
 				}
 				t.Parallel()
+				turn <- struct{}{}
+				defer func() { <-turn }()
 				slots <- struct{}{}
 				defer func() { <-slots }()
 				f.conforms(t, as, table)
@@ -130,7 +133,7 @@ func (f factory) conforms(t *testing.T, as asUser, table *readyTable) {
 	star := strings.NewReplacer("$A", strconv.Itoa(ports[0]), "$B", strconv.Itoa(ports[1])).Replace(f.star)
 	c := newCheckoutAs(t, star, as)
 	a, b := c.instance("a"), c.instance("b")
-	f.planned(c, a, b)
+	f.planned(c)
 	for _, i := range []*instance{a, b} {
 		if dir := i.v("DATA"); dir != "" && !strings.HasPrefix(dir, c.dir) { // as root, that of a server with a user
 			t.Cleanup(func() { os.RemoveAll(dir) })
@@ -138,6 +141,7 @@ func (f factory) conforms(t *testing.T, as asUser, table *readyTable) {
 	}
 
 	c.must("up", "-d", "--wait")
+	*a, *b = *c.instance("a"), *c.instance("b") // a port may have been taken since the plan
 	for _, i := range []*instance{a, b} {
 		i.ok("the first answer", f.ping(i))
 	}
@@ -275,7 +279,7 @@ func (f factory) reloads(t *testing.T, star string, a *instance) {
 		}
 	}
 	c.must("reload", "a")
-	a.ok("an answer after reload", f.ping(a))
+	c.await("an answer after reload", func() bool { return f.ping(a) == nil })
 	c.await("a to be ready after its reload", func() bool { return c.node("a").State == "ready" })
 	if n := c.node("a"); n.PID != pid {
 		t.Errorf("after reload: got pid %d, want %d", n.PID, pid)
@@ -352,7 +356,7 @@ func (c *checkout) plan(resolve bool) planDoc {
 // planned compares the plan, without what differs from run to run and from
 // machine to machine, with testdata/factories/NAME.json. UPDATE_SCRIPTS=1
 // writes that.
-func (f factory) planned(c *checkout, instances ...*instance) {
+func (f factory) planned(c *checkout) {
 	t := c.t
 	t.Helper()
 	doc := c.plan(true)
@@ -373,11 +377,15 @@ func (f factory) planned(c *checkout, instances ...*instance) {
 	if err := enc.Encode(doc); err != nil {
 		t.Fatal(err)
 	}
-	got := regexp.MustCompile(`"(/[^" ]*/bin|/usr/local/sbin|/usr/sbin|/sbin)/([^"/ ]+)"`).ReplaceAllString(buf.String(), `"$2"`)
-	for _, i := range instances {
-		if port := i.v("PORT"); port != "" {
-			got = strings.ReplaceAll(got, port, "$PORT_"+i.name)
+	ports := map[string]string{}
+	for _, n := range doc.Nodes {
+		for name, port := range n.Bound.Ports {
+			ports[port] = "$PORT_" + n.Name + "_" + name
 		}
+	}
+	got := regexp.MustCompile(`"(/[^" ]*/bin|/usr/local/sbin|/usr/sbin|/sbin)/([^"/ ]+)"`).ReplaceAllString(buf.String(), `"$2"`)
+	for port, name := range ports {
+		got = regexp.MustCompile(`\b`+port+`\b`).ReplaceAllString(got, "$"+name)
 	}
 	for _, place := range []struct{ path, name string }{
 		{`/var/lib/orrery/[0-9a-f]+`, "$$STATE"}, // as root, of a server with a user
@@ -548,6 +556,9 @@ func (f factory) spawn(plan planDoc, i *instance, as asUser) (time.Duration, err
 	// Those that it has left may hold its port. A zombie of theirs is init's to reap, and need not end.
 	for end := time.Now().Add(time.Second); syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) == nil && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
+	}
+	for _, pid := range i.c.all() { // a daemon, such as RabbitMQ's epmd
+		syscall.Kill(pid, syscall.SIGKILL)
 	}
 	if err != nil {
 		said, _ := os.ReadFile(out.Name())
