@@ -445,12 +445,13 @@ socket: _socket
 class _probe:
     """How readiness and health are asked. Until ready the pace is orrery's own: at once, then from 1 ms growing to 100 ms."""
     @staticmethod
-    def http(path: Text = ..., *, port: Port_ | None = ..., host: Text = ..., scheme: Literal["http", "https"] = ..., status: str = ..., headers: dict[str, Text] = ..., initial_delay: str = ..., period: str = ..., timeout: str = ..., success: int = ..., failure: int = ..., deadline: str | None = ...) -> Probe:
+    def http(path: Text = ..., *, port: Port_ | None = ..., socket: Path | None = ..., host: Text = ..., scheme: Literal["http", "https"] = ..., status: str = ..., headers: dict[str, Text] = ..., initial_delay: str = ..., period: str = ..., timeout: str = ..., success: int = ..., failure: int = ..., deadline: str | None = ...) -> Probe:
         """An HTTP GET; redirects to another host are not followed.
 
         Args:
             path: Path and query.
             port: The port. None: the only port or tcp socket of the service.
+            socket: Path of a unix socket to ask in place of a port.
             host: The host; 127.0.0.1 also tries ::1.
             scheme: https takes any certificate.
             status: What counts as good: "2xx", "200", "200-399" or a list of these with commas.

@@ -165,7 +165,7 @@ func (r *run) checkProbe(n *graph.Node, field string, p *graph.Probe) {
 func (r *run) heldBy(n *graph.Node, p *graph.Probe) string {
 	s := n.Service
 	text, top := p.Port, "ports."
-	if p.Kind == "unix" {
+	if p.Kind == "unix" || p.Kind == "http" && p.Socket != nil {
 		text, top = p.Socket, "sockets."
 	} else if p.Kind != "tcp" && p.Kind != "http" {
 		return ""

@@ -51,7 +51,7 @@ var programs = sync.OnceValues(func() (built, error) {
 		}
 	}
 	dir := filepath.Join(os.TempDir(), fmt.Sprintf("orrery-torture-%d", os.Getpid()))
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	if err := os.Mkdir(dir, 0o755); err != nil { // other users run them, too
 		return built{}, err
 	}
 	b := built{filepath.Join(dir, "orrery"), filepath.Join(dir, "torture")}
@@ -69,6 +69,7 @@ type checkout struct {
 	programs built
 	dir, run string
 	env      []string
+	as       *syscall.Credential // whom the commands run as; nil: as we are
 }
 
 // newCheckout writes services.star; $T in it is the program with the services.
@@ -163,6 +164,9 @@ func (r ran) String() string {
 func (c *checkout) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(c.programs.orrery, args...)
 	cmd.Dir, cmd.Env = c.dir, c.env
+	if c.as != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.as}
+	}
 	return cmd
 }
 

@@ -48,11 +48,11 @@ type Probe struct {
 	Kind         string     `json:"kind"`                   // The constructor that made it.
 	Path         Text       `json:"path,omitzero"`          // Path and query.
 	Port         Text       `json:"port,omitzero"`          // The port. None: the only port or tcp socket of the service.
+	Socket       Text       `json:"socket,omitzero"`        // Path of a unix socket to ask in place of a port.
 	Host         Text       `json:"host,omitzero"`          // The host; 127.0.0.1 also tries ::1.
 	Scheme       string     `json:"scheme,omitzero"`        // https takes any certificate.
 	Status       string     `json:"status,omitzero"`        // What counts as good: "2xx", "200", "200-399" or a list of these with commas.
 	Headers      Dict[Text] `json:"headers,omitzero"`       // Headers of the request.
-	Socket       Text       `json:"socket,omitzero"`        // Path of the socket.
 	Command      Command    `json:"command,omitzero"`       // Argv or script.
 	Regex        string     `json:"regex,omitzero"`         // A regular expression (RE2).
 	File         Text       `json:"file,omitzero"`          // Path of the file.
@@ -73,6 +73,9 @@ func (v *Probe) Texts(yield func(field string, use Use, t *Text)) {
 	if v.Port != nil {
 		yield("port", Use{"port", false}, &v.Port)
 	}
+	if v.Socket != nil {
+		yield("socket", Use{"path", false}, &v.Socket)
+	}
 	if v.Host != nil {
 		yield("host", Use{"text", false}, &v.Host)
 	}
@@ -80,9 +83,6 @@ func (v *Probe) Texts(yield func(field string, use Use, t *Text)) {
 		if v.Headers[i0].Value != nil {
 			yield("headers"+"."+v.Headers[i0].Key, Use{"text", false}, &v.Headers[i0].Value)
 		}
-	}
-	if v.Socket != nil {
-		yield("socket", Use{"path", false}, &v.Socket)
 	}
 	v.Command.Texts(func(_ string, use Use, t *Text) { yield("command", use, t) })
 	if v.File != nil {

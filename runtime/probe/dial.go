@@ -15,6 +15,7 @@ import (
 // one probe; dial may run concurrently with anything.
 type dialer struct {
 	net.Dialer
+	network   string   // "tcp" or "unix"
 	addresses []string // the one to name first
 	warn      func(string)
 	warned    bool
@@ -24,8 +25,8 @@ type dialer struct {
 func (d *dialer) dial(ctx context.Context) (net.Conn, error) {
 	var first error
 	for _, address := range d.addresses {
-		conn, err := d.DialContext(ctx, "tcp", address)
-		if err == nil && conn.LocalAddr().String() == conn.RemoteAddr().String() {
+		conn, err := d.DialContext(ctx, d.network, address)
+		if err == nil && d.network == "tcp" && conn.LocalAddr().String() == conn.RemoteAddr().String() {
 			// Nobody listens on a port of the ephemeral range, and the
 			// kernel picked the same one for us: we met ourselves.
 			conn.Close()

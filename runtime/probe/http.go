@@ -32,6 +32,7 @@ const (
 type httpProbe struct {
 	*dialer
 	url    string
+	name   string // of the URL in messages: with the path of a socket
 	header http.Header
 	host   string // the Host header; empty: of the URL
 	want   statuses
@@ -39,7 +40,7 @@ type httpProbe struct {
 }
 
 func newHTTP(p *graph.Probe, t Target) (Probe, error) {
-	d, err := t.dialer(p)
+	d, err := t.httpDialer(p)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +60,15 @@ func newHTTP(p *graph.Probe, t Target) (Probe, error) {
 		return nil, fmt.Errorf("scheme: got %q, want http or https", scheme)
 	}
 	h := &httpProbe{dialer: d, want: want, header: http.Header{"User-Agent": {"orrery-probe"}}}
-	h.url = scheme + "://" + d.addresses[0] + "/" + strings.TrimPrefix(path, "/")
+	host := d.addresses[0]
+	if d.network == "unix" {
+		host = "localhost"
+	}
+	h.url = scheme + "://" + host + "/" + strings.TrimPrefix(path, "/")
+	h.name = h.url
+	if d.network == "unix" {
+		h.name += " at " + d.addresses[0]
+	}
 	if _, err := url.Parse(h.url); err != nil {
 		return nil, fmt.Errorf("path: got %q, want a path of a URL", path)
 	}
@@ -114,7 +123,7 @@ func (p *httpProbe) Check(ctx context.Context) error {
 	}})
 	request, err := http.NewRequestWithContext(inner, http.MethodGet, p.url, nil)
 	if err != nil {
-		return fmt.Errorf("GET %s: %w", p.url, err)
+		return fmt.Errorf("GET %s: %w", p.name, err)
 	}
 	request.Header, request.Host = p.header.Clone(), p.host
 	answer, err := p.client.Do(request)
@@ -123,7 +132,7 @@ func (p *httpProbe) Check(ctx context.Context) error {
 		if errors.As(err, &outer) {
 			err = outer.Err
 		}
-		return fmt.Errorf("GET %s: %s", p.url, reason(ctx, start, err))
+		return fmt.Errorf("GET %s: %s", p.name, reason(ctx, start, err))
 	}
 	defer answer.Body.Close()
 	// Most servers complain in their log when an answer is not taken.
@@ -131,7 +140,7 @@ func (p *httpProbe) Check(ctx context.Context) error {
 	defer end.Stop()
 	io.CopyN(io.Discard, answer.Body, maxBody)
 	if !p.want.hold(answer.StatusCode) {
-		return fmt.Errorf("GET %s: got %d%s, want %s", p.url, answer.StatusCode, location(answer), p.want.text)
+		return fmt.Errorf("GET %s: got %d%s, want %s", p.name, answer.StatusCode, location(answer), p.want.text)
 	}
 	if at, ok := remote.Load().(string); ok {
 		p.good(at)

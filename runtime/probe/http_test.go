@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -57,6 +59,25 @@ func TestHTTP(t *testing.T) {
 	want(t, check(t, slow, 50*time.Millisecond), fmt.Sprintf("GET http://127.0.0.1:%d/slow: got no answer in ", port))
 	s.Close()
 	want(t, check(t, slow, long), "/slow: connection refused")
+}
+
+func TestHTTPUnix(t *testing.T) {
+	dir, err := os.MkdirTemp("", "o")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	p := makeProbe(t, graph.Probe{Kind: "http", Path: graph.Lit("/up"), Socket: graph.Lit("s")}, Target{Dir: dir})
+	want(t, check(t, p, long), "GET http://localhost/up at "+filepath.Join(dir, "s")+": no such file")
+	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/up" {
+			w.WriteHeader(http.StatusNotFound)
+		}
+	})}
+	l := listen(t, "unix", filepath.Join(dir, "s"))
+	go s.Serve(l)
+	defer s.Close()
+	want(t, check(t, p, long))
 }
 
 func TestParseStatuses(t *testing.T) {

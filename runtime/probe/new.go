@@ -153,13 +153,25 @@ func (t *Target) address(p *graph.Probe) (host, port string, err error) {
 	return host, strconv.Itoa(number), nil
 }
 
+// httpDialer returns how to reach the unix socket of a probe, or its host and port.
+func (t *Target) httpDialer(p *graph.Probe) (*dialer, error) {
+	if p.Socket == nil {
+		return t.dialer(p)
+	}
+	path, err := t.socketPath(p)
+	if err != nil {
+		return nil, err
+	}
+	return &dialer{network: "unix", addresses: []string{path}}, nil
+}
+
 // dialer returns how to reach the host and port of a probe.
 func (t *Target) dialer(p *graph.Probe) (*dialer, error) {
 	host, port, err := t.address(p)
 	if err != nil {
 		return nil, err
 	}
-	d := &dialer{warn: t.Warn}
+	d := &dialer{network: "tcp", warn: t.Warn}
 	switch host {
 	case "", "127.0.0.1", "localhost", "0.0.0.0", "::":
 		d.addresses = []string{net.JoinHostPort("127.0.0.1", port), net.JoinHostPort("::1", port)}

@@ -18,21 +18,30 @@ import (
 type unixProbe struct{ path string }
 
 func newUnix(p *graph.Probe, t Target) (Probe, error) {
-	path, err := t.fill("socket", p.Socket)
+	path, err := t.socketPath(p)
 	if err != nil {
 		return nil, err
 	}
+	return &unixProbe{path}, nil
+}
+
+// socketPath binds the path of a probe's socket.
+func (t *Target) socketPath(p *graph.Probe) (string, error) {
+	path, err := t.fill("socket", p.Socket)
+	if err != nil {
+		return "", err
+	}
 	if path == "" {
-		return nil, fmt.Errorf("socket: got an empty path")
+		return "", fmt.Errorf("socket: got an empty path")
 	}
 	if !filepath.IsAbs(path) && !strings.HasPrefix(path, "@") {
 		path = filepath.Join(t.Dir, path)
 	}
 	const most = len(syscall.RawSockaddrUnix{}.Path) - 1
 	if len(path) > most {
-		return nil, fmt.Errorf("socket: got a path of %d bytes, want at most %d: %s", len(path), most, path)
+		return "", fmt.Errorf("socket: got a path of %d bytes, want at most %d: %s", len(path), most, path)
 	}
-	return &unixProbe{path}, nil
+	return path, nil
 }
 
 // Check connects and closes, whatever the type of the socket.
