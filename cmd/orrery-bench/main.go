@@ -1,9 +1,11 @@
-// Command orrery-bench measures orrery side by side with the other process managers that are installed here.
+// Command orrery-bench measures orrery side by side with the other process managers that are installed here and, with
+// -tasks, with build tools.
 //
 // It measures from outside: every manager, orrery too, is a program that is started in a private directory, told by its
 // own configuration file to run the same tiny servers, and watched through what those servers report. The servers are this
 // binary itself (see helper.go). One adapter describes a peer (peer_*.go); one scenario makes one or more measures
-// (scenario_*.go); the rounds are interleaved and the report gives medians with the least and the greatest value.
+// (scenario_*.go); the rounds are interleaved and the report gives medians with the least and the greatest value. The build
+// tools are given one tree of tasks (task_tree.go), each by its adapter (task_native.go, task_node.go).
 //
 // It promises to use only loopback and its own temporary directory, to be bounded in time, and to end every process that
 // came from it, by pid. It changes nothing outside of that unless -install is given. docs/bench.md says how each measure

@@ -69,8 +69,11 @@ func (r *runner) tasks(ctx context.Context, list []*found) ([]result, error) {
 	if r.wants("start") {
 		f.each(ctx, r.rounds, f.start)
 	}
+	inTrees := slices.ContainsFunc(asked, func(m measure) bool { return m.group != "start" && m.group != "once" })
 	for _, n := range r.sizes {
-		f.size(ctx, n)
+		if inTrees {
+			f.size(ctx, n)
+		}
 	}
 	if r.wants("once") {
 		f.each(ctx, min(r.rounds, 3), f.once)
