@@ -22,6 +22,9 @@ import (
 //	__flood  lines=N      writes N numbered lines to its standard output, then lingers
 //	__tree                starts a child and a grandchild that left its session, then lingers
 //	__spawn               starts __linger in a new session and exits
+//	__stats  tasks=N      stats each input and output of the tree of N tasks, below the working directory
+//	__copies tasks=N      starts the command of each task of that tree, two at a time, and waits for it
+//	__peak   to=FILE -- COMMAND   runs the command and writes the greatest memory that it had, in MB
 //	__linger              ignores TERM and HUP, ends by itself after a while
 const helperPrefix = "__"
 
@@ -33,7 +36,10 @@ type settings map[string]string
 
 func helper(mode string, args []string) int {
 	s := settings{}
-	for _, a := range args {
+	for i, a := range args {
+		if a == "--" {
+			return under(s, args[i+1:])
+		}
 		k, v, _ := strings.Cut(a, "=")
 		s[k] = v
 	}
@@ -50,6 +56,10 @@ func helper(mode string, args []string) int {
 		err = spawn(s)
 	case "__linger":
 		err = linger(s)
+	case "__stats":
+		err = stats(s)
+	case "__copies":
+		err = copies(s)
 	default:
 		err = fmt.Errorf("got mode %q of a helper", mode)
 	}

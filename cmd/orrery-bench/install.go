@@ -13,14 +13,14 @@ import (
 
 // install fetches the peers that are not here: from npm and with go install into the cache folder, from Debian with
 // apt-get when root. What cannot be had is said and left out.
-func install(ctx context.Context, cache string, log io.Writer) {
+func install(ctx context.Context, list []peer, cache string, log io.Writer) {
 	if err := os.MkdirAll(filepath.Join(cache, "npm"), 0o755); err != nil {
 		fmt.Fprintln(log, "cannot install:", err)
 		return
 	}
 	var apt []string
 	updated := false
-	for _, p := range peers() {
+	for _, p := range list {
 		if _, err := detect(p, options{cache: cache}); err == nil {
 			continue
 		}

@@ -1,9 +1,11 @@
-// Command orrery-bench measures orrery side by side with the other process managers that are installed here.
+// Command orrery-bench measures orrery side by side with the other process managers that are installed here and, with
+// -tasks, with build tools.
 //
 // It measures from outside: every manager, orrery too, is a program that is started in a private directory, told by its
 // own configuration file to run the same tiny servers, and watched through what those servers report. The servers are this
 // binary itself (see helper.go). One adapter describes a peer (peer_*.go); one scenario makes one or more measures
-// (scenario_*.go); the rounds are interleaved and the report gives medians with the least and the greatest value.
+// (scenario_*.go); the rounds are interleaved and the report gives medians with the least and the greatest value. The build
+// tools are given one tree of tasks (task_tree.go), each by its adapter (task_native.go, task_node.go).
 //
 // It promises to use only loopback and its own temporary directory, to be bounded in time, and to end every process that
 // came from it, by pid. It changes nothing outside of that unless -install is given. docs/bench.md says how each measure
@@ -20,6 +22,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -47,22 +50,26 @@ type options struct {
 	quick    bool
 	install  bool
 	list     bool
+	tasks    bool
+	sizes    []int
 	json     bool
 	markdown bool
 }
 
 func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
-	var only, peers string
+	var only, peers, sizes string
 	f := flag.NewFlagSet("orrery-bench", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.StringVar(&o.orrery, "orrery", "", "the `program` to measure (default: orrery beside this one, else on PATH)")
 	f.StringVar(&o.cache, "cache", "", "`folder` of the peers that -install fetched (default: orrery-bench in the user's cache)")
-	f.StringVar(&only, "only", "", "`measures`: some of "+strings.Join(groups(), ","))
+	f.StringVar(&only, "only", "", "`measures`: some of "+strings.Join(groups(), ",")+"; with -tasks "+strings.Join(taskGroups(), ","))
 	f.StringVar(&peers, "peers", "", "`names` of the managers, such as orrery,s6 (default: all that are installed)")
 	f.IntVar(&o.rounds, "rounds", 5, "`number` of interleaved rounds")
 	f.BoolVar(&o.quick, "quick", false, "one round of small sizes, within a minute or so")
 	f.BoolVar(&o.install, "install", false, "fetch the peers first: npm and go ones into the cache, Debian's with apt-get when root")
+	f.BoolVar(&o.tasks, "tasks", false, "measure tasks beside build tools, not services beside process managers")
+	f.StringVar(&sizes, "sizes", "100,1000,10000", "`numbers` of tasks, with -tasks")
 	f.BoolVar(&o.list, "list", false, "only say which peers are here")
 	f.BoolVar(&o.json, "json", false, "write JSON")
 	f.BoolVar(&o.markdown, "markdown", false, "write a Markdown table")
@@ -76,12 +83,23 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return o, fmt.Errorf("got -rounds %d, want 1 or more", o.rounds)
 	}
 	if o.quick {
-		o.rounds = 1
+		o.rounds, sizes = 1, "100"
+	}
+	for _, w := range words(sizes) {
+		n, err := strconv.Atoi(w)
+		if err != nil || n < 10 {
+			return o, fmt.Errorf("got -sizes %s, want numbers from 10", w)
+		}
+		o.sizes = append(o.sizes, n)
 	}
 	o.only, o.peers = words(only), words(peers)
+	known := groups()
+	if o.tasks {
+		known = taskGroups()
+	}
 	for _, w := range o.only {
-		if !slices.Contains(groups(), w) {
-			return o, fmt.Errorf("got -only %s, want some of %s", w, strings.Join(groups(), ","))
+		if !slices.Contains(known, w) {
+			return o, fmt.Errorf("got -only %s, want some of %s", w, strings.Join(known, ","))
 		}
 	}
 	if o.cache == "" {
@@ -107,7 +125,7 @@ func bench(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	if o.install {
-		install(ctx, o.cache, stderr)
+		install(ctx, o.known(), o.cache, stderr)
 	}
 	found, err := find(o, stderr)
 	if err != nil {
@@ -125,16 +143,29 @@ func bench(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	defer b.close()
 	rep := report{Machine: machine(), Rounds: o.rounds, Quick: o.quick, Peers: versions(found)}
-	rep.Results, err = b.run(ctx, found)
+	rep.Tasks = o.tasks
+	if o.tasks {
+		rep.Results, err = b.tasks(ctx, found)
+	} else {
+		rep.Results, err = b.run(ctx, found)
+	}
 	if werr := rep.write(stdout, o); werr != nil {
 		return werr
 	}
 	return err
 }
 
+// known are the managers, or the build tools with -tasks.
+func (o options) known() []peer {
+	if o.tasks {
+		return tools()
+	}
+	return peers()
+}
+
 // find looks for the wished peers; orrery comes first, for the ratios.
 func find(o options, stderr io.Writer) ([]*found, error) {
-	all := peers()
+	all := o.known()
 	for _, name := range o.peers {
 		if !slices.ContainsFunc(all, func(p peer) bool { return p.name == name }) {
 			return nil, fmt.Errorf("got -peers %s, which is unknown", name)

@@ -149,7 +149,7 @@ func (f *found) ask() string {
 		argv = append([]string{f.bin[f.peer.programs[0]]}, argv...)
 	}
 	switch {
-	case kind == "npm":
+	case kind == "npm" && len(f.peer.version) == 0:
 		if v := packageVersion(f.bin[f.peer.programs[0]], name); v != "" {
 			return v
 		}

@@ -181,6 +181,14 @@ func (p process) memory() int64 {
 	return 0
 }
 
+// peak is the greatest memory, in megabytes, that a process had, or one that it waited for.
+func peak(s *os.ProcessState) float64 {
+	if u, ok := s.SysUsage().(*syscall.Rusage); ok {
+		return float64(u.Maxrss) * 1024 / 1e6
+	}
+	return 0
+}
+
 // cpu is the processor time that a process has used: what the scheduler counted, in nanoseconds, for each of its threads.
 func (p process) cpu() time.Duration {
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.pid))

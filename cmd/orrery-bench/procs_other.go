@@ -33,6 +33,8 @@ func (p process) kill()              {}
 func (p process) memory() int64      { return 0 }
 func (p process) cpu() time.Duration { return 0 }
 
+func peak(*os.ProcessState) float64 { return 0 }
+
 func children() []int          { return nil }
 func descendants() []process   { return nil }
 func look(int) (process, bool) { return process{}, false }

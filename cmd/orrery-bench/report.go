@@ -18,6 +18,7 @@ type report struct {
 	Machine facts    `json:"machine"`
 	Rounds  int      `json:"rounds"`
 	Quick   bool     `json:"quick"`
+	Tasks   bool     `json:"tasks,omitempty"` // of build tools, not of managers
 	Peers   []named  `json:"peers"`
 	Results []result `json:"results"`
 }
@@ -111,6 +112,9 @@ func (r *report) write(w io.Writer, o options) error {
 		enc.SetEscapeHTML(false)
 		enc.SetIndent("", "  ")
 		return enc.Encode(r)
+	case o.markdown && r.Tasks:
+		_, err := io.WriteString(w, r.tables())
+		return err
 	case o.markdown:
 		_, err := io.WriteString(w, r.markdown())
 		return err

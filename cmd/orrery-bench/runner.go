@@ -142,12 +142,19 @@ func (r *runner) in(f *found, act func(s *session) error) error {
 
 // groups are the words of -only.
 func groups() []string {
-	var all []string
+	var all []measure
 	for _, sc := range scenarios(false) {
-		for _, m := range sc.measures {
-			if !slices.Contains(all, m.group) {
-				all = append(all, m.group)
-			}
+		all = append(all, sc.measures...)
+	}
+	return distinct(all)
+}
+
+// distinct are the groups of measures, in their order.
+func distinct(list []measure) []string {
+	var all []string
+	for _, m := range list {
+		if !slices.Contains(all, m.group) {
+			all = append(all, m.group)
 		}
 	}
 	return all
