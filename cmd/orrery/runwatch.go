@@ -45,11 +45,11 @@ func (r *runner) watched(o *engine.Options) {
 	}
 	o.Load = func(ctx context.Context) (*graph.Graph, []engine.Input, error) {
 		w := r.work.Load()
-		params, err := r.app.settings()
+		s, err := r.app.source()
 		if err != nil {
 			return nil, nil, err
 		}
-		p, err := loadFile(ctx, w.project.File, params)
+		p, err := loadFile(ctx, s)
 		if err != nil {
 			return nil, nil, err
 		}
