@@ -20,6 +20,7 @@
 //	runtime/probe     readiness and liveness probes
 //	runtime/task      tasks: run, skip, fail
 //	runtime/fresh     how files looked when results were right: the run without changes
+//	runtime/libs      external libraries: services.lock, fetching, the cache of them
 //	runtime/archive   a folder as two texts, and back: the templates of state directories
 //	runtime/task/storetest  what every store of results must do
 //	runtime/cache     key -> record -> blobs: the results of tasks

@@ -48,6 +48,7 @@ func rooms() []room {
 		{"runtime/bind", []string{"lang/graph"}, "fills the references of a graph with ports and paths"},
 		{"runtime/probe", []string{"lang/graph", "runtime/proc"}, "exec probes start processes, the others connect"},
 		{"runtime/fresh", []string{"runtime/cache", "runtime/watch"}, "how files looked when results were right; what a result is, is task's matter"},
+		{"runtime/libs", nil, "fetches and keeps external libraries; what loads them is lang's matter, cmd hands it in"},
 		{"runtime/archive", nil, "a folder to two texts and back; where they are kept is its user's matter"},
 		{"runtime/task", []string{"lang/graph", "runtime/proc", "runtime/cache", "runtime/archive", "runtime/fresh", "runtime/sandbox", "runtime/task/storetest"}, "runs one task or restores it; needs no engine"},
 		{"runtime/keeper", []string{"runtime/proc", "runtime/sandbox"}, "does nothing clever: holds children, sockets and pipes"},
@@ -57,7 +58,7 @@ func rooms() []room {
 			"owns live state and drives the rest; evaluation reaches it as a function"},
 
 		{"cmd/orrery", []string{".", "lang", "lang/graph", "lang/spec", "lang/export", "lang/convert", "stdlib", "runtime/engine", "runtime/control", "runtime/control/api",
-			"runtime/keeper", "runtime/proc", "runtime/task", "runtime/cache", "runtime/fresh", "runtime/remote", "runtime/logs", "runtime/bind", "runtime/history"},
+			"runtime/keeper", "runtime/proc", "runtime/task", "runtime/cache", "runtime/fresh", "runtime/remote", "runtime/logs", "runtime/bind", "runtime/history", "runtime/libs"},
 			"ties language and runtime together, through the entry points only"},
 		{"cmd/orrery-bench", nil, "measures the built program from outside, as it does its peers"},
 	}

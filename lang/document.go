@@ -10,7 +10,8 @@ import (
 )
 
 // Doc returns the docstring of a library, and the signature and docstring of
-// each public function. module is @std//x.star, or the path of a file.
+// each public function. module is the path of a file, or @name//x.star, which
+// std is to have.
 func Doc(std fs.FS, module string) (string, error) {
 	f, err := parseLibrary(std, module)
 	if err != nil {
@@ -61,7 +62,7 @@ func Undocumented(std fs.FS, module string) ([]string, error) {
 func parseLibrary(std fs.FS, module string) (*syntax.File, error) {
 	var src []byte
 	var err error
-	if name, ok := strings.CutPrefix(module, string(inStd)); ok && std != nil {
+	if lib, name, ok := strings.Cut(module, "//"); ok && validLibrary.MatchString(lib) && std != nil {
 		src, err = fs.ReadFile(std, name)
 	} else {
 		src, err = os.ReadFile(module)

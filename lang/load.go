@@ -37,9 +37,21 @@ type Options struct {
 	MaxSteps uint64                           // 0: DefaultMaxSteps
 	Timeout  time.Duration                    // 0: DefaultTimeout
 	Std      fs.FS                            // the libraries of @std
+	Libs     Libraries                        // finds external libraries; nil: there are none
 	Version  string                           // of this binary, for project(requires =); "": satisfies all
 	Host     *Host                            // nil: this machine
 }
+
+// Library is an external library, as load("@name//x.star") reads it.
+type Library struct {
+	FS   fs.FS    // its files
+	Dir  string   // absolute folder of these files
+	From []string // absolute paths of files that say which library this is; they need not exist
+}
+
+// Libraries finds the external library of a name for the project at root, an
+// absolute folder. It fetches nothing. An error may have a method Hint() string.
+type Libraries func(root, name string) (*Library, error)
 
 // File is something that the evaluation has read.
 type File struct {
@@ -104,7 +116,7 @@ func newRun(opt Options) (*run, error) {
 		opt.Timeout = DefaultTimeout
 	}
 	r := &run{opt: opt, root: root, main: filepath.Base(path), decl: newDecls()}
-	r.modules.byKey = map[string]*module{}
+	r.modules.byKey, r.modules.libs = map[string]*module{}, map[string]*Library{}
 	r.inputs.seen = map[string]bool{}
 	r.thread = &starlark.Thread{Name: r.main, Load: r.load}
 	r.thread.Print = func(_ *starlark.Thread, msg string) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"go.starlark.net/resolve"
@@ -18,13 +19,28 @@ import (
 	"orrery/lang/graph"
 )
 
-// origin says where a module lies.
+// origin says where a module lies: in the project, in the binary, or in an
+// external library, "@name//".
 type origin string
 
 const (
 	inProject origin = ""
 	inStd     origin = "@std//"
 )
+
+// validLibrary is the name of a library as load() has it.
+var validLibrary = regexp.MustCompile(`^@[a-z][a-z0-9_-]*$`)
+
+// external reports whether it is a library of services.lock.
+func (o origin) external() bool { return o != inProject && o != inStd }
+
+// root is what // means in a file: an external library has a root of its own.
+func (o origin) root() origin {
+	if o.external() {
+		return o
+	}
+	return inProject
+}
 
 // ref names a module: its place, and its slash path there.
 type ref struct {
@@ -48,10 +64,20 @@ type module struct {
 
 // modules are the files of an evaluation.
 type modules struct {
-	byKey   map[string]*module // also by the name shown in positions
-	stack   []string           // being opened
-	include []string           // being included
-	loading int                // libraries whose top level is being evaluated
+	byKey   map[string]*module  // also by the name shown in positions
+	stack   []string            // being opened
+	include []string            // being included
+	loading int                 // libraries whose top level is being evaluated
+	libs    map[string]*Library // external ones, by name
+}
+
+// hintOf is what an error says is to be done about it, or "".
+func hintOf(err error) string {
+	var h interface{ Hint() string }
+	if errors.As(err, &h) {
+		return h.Hint()
+	}
+	return ""
 }
 
 // inputs are the files that were read.
@@ -79,16 +105,19 @@ func resolveLoad(name string, from ref) (ref, error) {
 	case strings.HasPrefix(name, "@std//"):
 		f = ref{inStd, name[len("@std//"):]}
 	case strings.HasPrefix(name, "@"):
-		lib, _, _ := strings.Cut(name, "//")
-		return ref{}, fmt.Errorf("external library %s is not pinned: there is no services.lock, and evaluation never fetches; copy it into the project and load it with //", lib)
+		lib, inner, ok := strings.Cut(name, "//")
+		if !ok || !validLibrary.MatchString(lib) {
+			return ref{}, fmt.Errorf("got %q, want \"@name//x.star\"", name)
+		}
+		f = ref{origin(lib + "//"), inner}
 	case strings.HasPrefix(name, "//"):
-		f = ref{inProject, name[2:]}
+		f = ref{from.kind.root(), name[2:]}
 	case strings.HasPrefix(name, ":"):
 		f = ref{from.kind, path.Join(path.Dir(from.path), name[1:])}
 	default:
 		return ref{}, fmt.Errorf("got %q, want \"//dir/x.star\" (from the project root), \":x.star\" (same folder) or \"@std//x.star\" (the library)", name)
 	}
-	inner := strings.TrimLeft(strings.TrimPrefix(name, string(f.kind)), ":")
+	inner := strings.TrimLeft(strings.TrimPrefix(name, string(f.kind)), ":/")
 	if path.IsAbs(f.path) || f.path == "" || strings.Contains("/"+inner+"/", "/../") {
 		return ref{}, fmt.Errorf("got %q, want a path without .. inside the project", name)
 	}
@@ -108,11 +137,40 @@ func (r *run) readModule(f ref) ([]byte, error) {
 		}
 		return b, err
 	}
+	if f.kind.external() {
+		lib, err := r.library(f.kind)
+		if err != nil {
+			return nil, err
+		}
+		return fs.ReadFile(lib.FS, f.path)
+	}
 	p, err := r.inside(f.path)
 	if err != nil {
 		return nil, err
 	}
 	return os.ReadFile(p)
+}
+
+// library finds an external library, once. What says which it is, is an input
+// of the evaluation.
+func (r *run) library(kind origin) (*Library, error) {
+	name := strings.TrimSuffix(strings.TrimPrefix(string(kind), "@"), "//")
+	if lib := r.modules.libs[name]; lib != nil {
+		return lib, nil
+	}
+	if r.opt.Libs == nil {
+		return nil, fmt.Errorf("there are no external libraries here")
+	}
+	lib, err := r.opt.Libs(r.root, name)
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range lib.From {
+		b, _ := os.ReadFile(file) // one that is not there is an input, too
+		r.inputs.add(File{Path: file, Digest: digest(b), Kind: "source"})
+	}
+	r.modules.libs[name] = lib
+	return lib, nil
 }
 
 // inside returns the absolute path of a file of the project; a link that leads
@@ -145,13 +203,15 @@ func (ms *modules) open(r *run, f ref, project bool) *module {
 	ms.byKey[key] = m
 	src, err := r.readModule(f)
 	if err != nil {
-		r.errors = append(r.errors, Diagnostic{Code: "cannot-read", File: key, Message: "cannot read " + key + ": " + err.Error()})
+		r.errors = append(r.errors, Diagnostic{Code: "cannot-read", File: key, Message: "cannot read " + key + ": " + err.Error(), Hint: hintOf(err)})
 		return nil
 	}
 	m.lines = strings.Split(string(src), "\n")
 	name := key
 	if f.kind == inProject {
 		name = filepath.Join(r.root, f.path)
+	} else if f.kind.external() {
+		name = filepath.Join(r.modules.libs[strings.Trim(string(f.kind), "@/")].Dir, f.path)
 	}
 	r.inputs.add(File{Path: name, Digest: digest(src), Kind: "source"})
 	opts := &syntax.FileOptions{Set: true, TopLevelControl: project, GlobalReassign: project}
@@ -213,8 +273,10 @@ func (ms *modules) openLoads(r *run, m *module) bool {
 		ok = false
 		if !seen && len(r.errors) == before+1 && r.errors[before].Code == "cannot-read" {
 			msg := strings.Replace(r.errors[before].Message, "cannot read", "cannot load", 1)
+			hint := r.errors[before].Hint
 			r.errors = r.errors[:before]
 			fail("%s", msg)
+			r.errors[before].Hint = hint
 		} else if seen && ms.byKey[f.String()].file == nil {
 			fail("cannot load %s", f)
 		}

@@ -24,6 +24,7 @@ type TestOptions struct {
 	Run    *regexp.Regexp                  // only tests whose name matches; nil: all
 	Update bool                            // write snapshots instead of comparing
 	Std    fs.FS                           // the libraries of @std
+	Libs   Libraries                       // finds external libraries; nil: there are none
 	Print  func(pos graph.Pos, msg string) // receives print(), from several goroutines; nil: dropped
 }
 
@@ -100,7 +101,7 @@ func newTestRun(file string, opt TestOptions) (*run, ref, error) {
 		if err != nil {
 			return nil, ref{}, err
 		}
-		r, err := newRun(Options{File: filepath.Join(dir, name), Std: opt.Std, Print: opt.Print, Host: testHost()})
+		r, err := newRun(Options{File: filepath.Join(dir, name), Std: opt.Std, Libs: opt.Libs, Print: opt.Print, Host: testHost()})
 		return r, ref{inStd, name}, err
 	}
 	abs, err := filepath.Abs(file)
@@ -117,7 +118,7 @@ func newTestRun(file string, opt TestOptions) (*run, ref, error) {
 			break
 		}
 	}
-	r, err := newRun(Options{File: filepath.Join(root, "services.star"), Std: opt.Std, Print: opt.Print, Host: testHost()})
+	r, err := newRun(Options{File: filepath.Join(root, "services.star"), Std: opt.Std, Libs: opt.Libs, Print: opt.Print, Host: testHost()})
 	if err != nil {
 		return nil, ref{}, err
 	}

@@ -17,6 +17,7 @@ type app struct {
 	dir     string
 	file    string
 	params  []string
+	instead []string // --override
 	json    bool
 	colorBy string
 	quiet   bool
@@ -31,6 +32,7 @@ func (a *app) flags(f *pflag.FlagSet) {
 	f.StringVarP(&a.dir, "dir", "C", "", "work as if started in `DIR`")
 	f.StringVarP(&a.file, "file", "f", "", "the project `FILE` (default: the nearest services.star upwards)")
 	f.StringArrayVar(&a.params, "set", nil, "set a parameter: `NAME=VALUE`")
+	f.StringArrayVar(&a.instead, "override", nil, "use a folder for an external library: `NAME=DIR`")
 	f.BoolVar(&a.json, "json", false, "print data as JSON")
 	f.StringVar(&a.colorBy, "color", "auto", "colours: `WHEN` is auto, always or never")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "say less")
@@ -144,4 +146,16 @@ func (a *app) settings() (map[string]string, error) {
 		m[k] = v
 	}
 	return m, nil
+}
+
+// source is what the command line says of an evaluation of the project.
+func (a *app) source() (s source, err error) {
+	if s.File, err = a.projectFile(); err != nil {
+		return s, err
+	}
+	if s.Params, err = a.settings(); err != nil {
+		return s, err
+	}
+	s.Overrides, err = a.overrides()
+	return s, err
 }

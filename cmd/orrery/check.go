@@ -31,15 +31,11 @@ With --json it prints an array on stdout:
   orrery check --json | jq -r '.[] | select(.severity == "error") | .message'`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			file, err := a.projectFile()
+			s, err := a.source()
 			if err != nil {
 				return err
 			}
-			params, err := a.settings()
-			if err != nil {
-				return err
-			}
-			p, err := loadFile(c.Context(), file, params)
+			p, err := loadFile(c.Context(), s)
 			return a.check(p, err)
 		},
 	}
@@ -73,7 +69,7 @@ func (a *app) check(p *lang.Project, err error) error {
 			all = append(all, finding{severityWarning, d})
 		}
 		for _, d := range p.Later {
-			if n := len(d.Stack); n > 0 && strings.HasPrefix(d.Stack[n-1].Pos.File, "@std//") {
+			if n := len(d.Stack); n > 0 && strings.HasPrefix(d.Stack[n-1].Pos.File, "@") {
 				continue // not the user's to change
 			}
 			all = append(all, finding{severityNote, d})

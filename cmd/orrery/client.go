@@ -58,10 +58,10 @@ func (a *app) connectOrStart(ctx context.Context, s starting) (c *control.Client
 		return c, false, err
 	}
 	o := s.orders
-	o.File = s.project.File
-	if o.Params, err = a.settings(); err != nil {
+	if o.source, err = a.source(); err != nil {
 		return nil, false, err
 	}
+	o.File = s.project.File
 	if err := startEngine(ctx, s.place, o); err != nil {
 		return nil, false, err
 	}

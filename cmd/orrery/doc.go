@@ -23,8 +23,8 @@ func docCommand(a *app) *cobra.Command {
 		Use:   "doc [MODULE]",
 		Short: "Show the factories of a library",
 		Long: `Shows what a library offers: signature and documentation of each public function.
-MODULE is written as in load(): @std//postgres.star, //lib/api.star, or the path of a
-file; postgres is short for @std//postgres.star. Without one: the libraries inside
+MODULE is written as in load(): @std//postgres.star, @acme//kafka.star of an external
+library, //lib/api.star, or the path of a file; postgres is short for @std//postgres.star. Without one: the libraries inside
 the binary.
 
 With --json: [{"module", "about"}] without a module, {"module", "text"} with one.`,
@@ -94,7 +94,11 @@ func (a *app) doc(name string) error {
 	if err != nil {
 		return err
 	}
-	text, err := lang.Doc(stdlib.FS, module)
+	std, err := a.libraryOf(module)
+	if err != nil {
+		return err
+	}
+	text, err := lang.Doc(std, module)
 	if errors.Is(err, fs.ErrNotExist) {
 		hint := "orrery doc lists the libraries of the binary"
 		if s := didYouMean(name, append(shortNames(), libraries()...)); s != "" {
@@ -115,7 +119,7 @@ func (a *app) doc(name string) error {
 // module turns what was typed into what Doc takes.
 func (a *app) module(name string) (string, error) {
 	switch {
-	case strings.HasPrefix(name, stdPrefix):
+	case strings.HasPrefix(name, "@"):
 		return name, nil
 	case strings.HasPrefix(name, "//"):
 		file, err := a.projectFile()

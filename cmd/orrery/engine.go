@@ -39,10 +39,9 @@ const idleGrace = 10 * time.Second
 // orders are what a client tells the engine process that it starts, on its
 // standard input.
 type orders struct {
-	File   string            `json:"file"`
-	Params map[string]string `json:"params,omitempty"`
-	Strict *bool             `json:"strict,omitempty"`
-	Jobs   int               `json:"jobs,omitempty"`
+	source
+	Strict *bool `json:"strict,omitempty"`
+	Jobs   int   `json:"jobs,omitempty"`
 	// Verb and Targets are what the record of the run says that it is for.
 	Verb    string   `json:"verb,omitempty"`
 	Targets []string `json:"targets,omitempty"`
@@ -186,7 +185,7 @@ func (h *house) open(ctx context.Context, state *keeper.State) error {
 func projectOf(ctx context.Context, o orders, left engine.Restored) (*lang.Project, error) {
 	item, ok := left.Items[engine.GraphKey]
 	if !ok {
-		return loadFile(ctx, o.File, o.Params)
+		return loadFile(ctx, o.source)
 	}
 	g := new(graph.Graph)
 	if err := json.Unmarshal(item.Blob, g); err != nil {
@@ -266,7 +265,7 @@ func (h *house) furnish(p *lang.Project, o orders) error {
 	h.engine = engine.New(engine.Options{
 		Graph: p.Graph, Table: h.table, Bind: rebind, Spawner: h.keeper, Clock: engine.SystemClock{},
 		Load: func(ctx context.Context) (*graph.Graph, []engine.Input, error) {
-			p, err := loadFile(ctx, o.File, o.Params)
+			p, err := loadFile(ctx, o.source)
 			if err != nil {
 				return nil, nil, err
 			}

@@ -142,6 +142,10 @@ func hintOf(err error) string {
 	if errors.As(err, &h) {
 		return h.hint
 	}
+	var advised interface{ Hint() string }
+	if errors.As(err, &advised) {
+		return advised.Hint()
+	}
 	var wire *control.Error
 	if errors.As(err, &wire) {
 		return wire.Hint

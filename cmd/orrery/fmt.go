@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"orrery/lang"
+	"orrery/runtime/libs"
 )
 
 func fmtCommand(a *app) *cobra.Command {
@@ -102,7 +103,7 @@ func starsIn(dir string) ([]string, error) {
 			return fs.SkipDir
 		case err != nil:
 			return err
-		case d.IsDir() && path != dir && (strings.HasPrefix(d.Name(), ".") || d.Name() == "node_modules" || d.Name() == "vendor"):
+		case d.IsDir() && path != dir && (strings.HasPrefix(d.Name(), ".") || d.Name() == "node_modules" || d.Name() == "vendor" || d.Name() == libs.VendorName):
 			return fs.SkipDir
 		case d.Type().IsRegular() && strings.HasSuffix(d.Name(), ".star"):
 			files = append(files, path)

@@ -76,7 +76,8 @@ func (a *app) stamp(place control.Place, f *bookFacts) string {
 	add("user", fmt.Sprint(os.Geteuid(), os.Getegid()))
 	add("machine", fmt.Sprint(runtime.NumCPU()))
 	add("parameters", slices.Sorted(slices.Values(a.params)))
-	names := append([]string{"PATH", "HOME", "CI", "ORRERY_PARAM_*"}, f.Env...)
+	add("overrides", slices.Sorted(slices.Values(a.instead)))
+	names := append([]string{"PATH", "HOME", "CI", "ORRERY_PARAM_*", "ORRERY_LIB_*"}, f.Env...)
 	env := os.Environ()
 	slices.Sort(env)
 	for _, kv := range env {

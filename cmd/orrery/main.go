@@ -63,6 +63,7 @@ func verbs() []verb {
 		{groupEdit, fmtCommand},
 		{groupEdit, testCommand},
 		{groupEdit, docCommand},
+		{groupEdit, libCommand},
 		{groupShare, versionCommand},
 	}
 }

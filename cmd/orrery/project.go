@@ -18,19 +18,16 @@ import (
 
 // load evaluates the project. Warnings go to stderr.
 func (a *app) load(ctx context.Context) (*lang.Project, error) {
-	file, err := a.projectFile()
+	s, err := a.source()
 	if err != nil {
 		return nil, err
 	}
-	params, err := a.settings()
-	if err != nil {
-		return nil, err
-	}
-	p, err := loadFile(ctx, file, params)
+	p, err := loadFile(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	a.warn(p.Warnings)
+	a.sayUnused(s.Overrides, p)
 	return p, nil
 }
 
@@ -40,9 +37,16 @@ func (a *app) warn(warnings []lang.Diagnostic) {
 	}
 }
 
-func loadFile(ctx context.Context, file string, params map[string]string) (*lang.Project, error) {
+// source is what is evaluated.
+type source struct {
+	File      string            `json:"file"`
+	Params    map[string]string `json:"params,omitempty"`
+	Overrides map[string]string `json:"overrides,omitempty"` // folders of external libraries
+}
+
+func loadFile(ctx context.Context, s source) (*lang.Project, error) {
 	return lang.Load(ctx, lang.Options{
-		File: file, Params: params, Getenv: os.LookupEnv, Std: stdlib.FS, Version: released(),
+		File: s.File, Params: s.Params, Getenv: os.LookupEnv, Std: stdlib.FS, Libs: libraryFinder(s.Overrides), Version: released(),
 		Print: func(pos graph.Pos, msg string) { fmt.Fprintf(os.Stderr, "%s: %s\n", pos, msg) },
 	})
 }

@@ -40,6 +40,11 @@ With --json it prints [{"file", "name", "ok", "ms", "failures": [as in check]}].
 				}
 				opt.Run = re
 			}
+			overrides, err := a.overrides()
+			if err != nil {
+				return err
+			}
+			opt.Libs = libraryFinder(overrides)
 			files, err := a.testFiles(args)
 			if err != nil {
 				return err
