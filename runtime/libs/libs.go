@@ -21,6 +21,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -270,5 +271,6 @@ func (s *Store) Changes(old, new Pin) []string {
 			lines = append(lines, "+ "+name)
 		}
 	}
+	slices.SortFunc(lines, func(a, b string) int { return strings.Compare(a[2:], b[2:]) })
 	return lines
 }
