@@ -83,6 +83,7 @@ func walls() []wall {
 		{"github.com/bazelbuild/buildtools", []string{"lang", "cmd/orrery"}, nil, "orrery fmt"},
 		{"github.com/goccy/go-yaml", []string{"lang", "lang/convert", "runtime/bind"}, nil, "config files, yaml.encode, conversion"},
 		{"github.com/BurntSushi/toml", []string{"lang", "runtime/bind"}, nil, "config files, toml.encode"},
+		{"filippo.io/age", []string{"runtime/bind"}, nil, "secrets are decrypted where they are read"},
 		{"mvdan.cc/sh/v3", []string{"lang/graph"}, nil, "references in scripts: Text.Shell, for the checker and for whoever binds"},
 		{"github.com/robfig/cron/v3", []string{"lang/graph"}, nil, "schedules: Schedule.Check and Next, for the checker and for whoever runs them"},
 		{"golang.org/x/sys", []string{"runtime/...", "cmd/orrery"}, nil, "system calls belong to the runtime"},

@@ -260,24 +260,27 @@ def glob(include: str | list[str], *, exclude: str | list[str] = ...) -> Pattern
         include: Patterns with *, ?, [...], {a,b} and **, relative to the project.
         exclude: Patterns left out.
     """
-def secret(name: str, *, env: str | None = ..., file: str | None = ..., age: str | None = ..., command: list[str] | None = ...) -> SecretValue:
+def secret(name: str, *, env: str | None = ..., file: str | None = ..., age: str | None = ..., command: list[str] | None = ..., key: str | None = ..., identities: list[str] = ...) -> SecretValue:
     """A value that must not be seen. Usable in env, exports and secret config files; an error in commands, cache keys, links and plans. .path is a file that holds it (CREDENTIALS_DIRECTORY).
 
     Args:
         name: Name, unique in the project.
         env: Environment variable that holds it.
         file: File that holds it.
-        age: File encrypted with age.
-        command: Program that prints it.
+        age: File encrypted with age (age -r RECIPIENT -o FILE), to an age key or an ssh key; decrypted in memory, when it is needed.
+        command: Program that prints it; run once, in the project's folder.
+        key: The file, or what the program prints, is KEY=value lines: the value of this one is the secret.
+        identities: Files with the keys that decrypt age: age identities or ssh private keys, ~/ allowed; looked at after those of $ORRERY_AGE_IDENTITY and $AGE_IDENTITY (a path, or the AGE-SECRET-KEY itself). None: ~/.config/age/keys.txt, ~/.ssh/id_ed25519, ~/.ssh/id_rsa. A key with a passphrase is passed over: nothing asks for one.
     """
-def tool(*programs: str, packages: dict[str, str] = ..., paths: list[str] = ..., version: str | None = ...) -> ToolValue:
+def tool(*programs: str, packages: dict[str, str] = ..., paths: list[str] = ..., version: str | None = ..., version_args: list[str] = ...) -> ToolValue:
     """Programs that the project expects on the machine: looked for on the PATH, then in known folders. An attribute of the tool is the path of that program.
 
     Args:
         programs: Names of the programs; given by position.
-        packages: Package that holds them: debian, fedora, brew, nix.
+        packages: Package that holds them: debian, fedora, arch, brew, nix.
         paths: Further folders to look in; patterns are allowed, the highest version wins.
-        version: Version wanted.
+        version: Version wanted of each program, such as ">=20" or ">=1.22, <2"; a bare number is a least one. Of several on the machine the first that fits is taken.
+        version_args: Arguments with which a program says its version; asked once for each program file.
     """
 def group(name: str, members: list[Node]) -> None:
     """A name for several nodes, for the command line and the screen; it makes no edges.

@@ -209,6 +209,12 @@ func (r *run) declareSecret(s *graph.Secret, call *spec.Call) (starlark.Value, e
 		r.report(Diagnostic{Code: "bad-name", Message: fmt.Sprintf("secret: got the name %q, want [a-z0-9][a-z0-9_-]*", s.Name)}, 1, "name")
 		return poison{}, nil
 	}
+	switch {
+	case s.Key != "" && s.Env != "":
+		r.report(Diagnostic{Code: "secret", Message: fmt.Sprintf("secret %q: key picks a line of file, age or command; env holds one value", s.Name)}, 1, "key")
+	case len(s.Identities) > 0 && s.Age == "":
+		r.report(Diagnostic{Code: "secret", Message: fmt.Sprintf("secret %q: identities decrypt a file of age, and none is given", s.Name)}, 1, "identities")
+	}
 	s.Name = r.decl.prefix + s.Name
 	v := secret{reference{graph.Ref{Scope: graph.ScopeSecret, Name: s.Name, Attr: "value"}}}
 	for _, other := range r.decl.Secrets {
@@ -235,6 +241,12 @@ func (r *run) declareTool(t *graph.Tool, call *spec.Call) (starlark.Value, error
 	for _, p := range t.Programs {
 		if p == "" || strings.ContainsAny(p, "/:#⟦⟧ \x00") {
 			r.report(Diagnostic{Code: "bad-name", Message: fmt.Sprintf("tool: got %q, want the name of a program", p), Hint: "folders to look in go to paths"}, 1, "")
+			return poison{}, nil
+		}
+	}
+	if t.Version != "" {
+		if _, err := graph.Satisfies("", t.Version); err != nil {
+			r.report(Diagnostic{Code: "version", Message: "tool: " + err.Error()}, 1, "version")
 			return poison{}, nil
 		}
 	}

@@ -62,7 +62,7 @@ func Undocumented(std fs.FS, module string) ([]string, error) {
 func parseLibrary(std fs.FS, module string) (*syntax.File, error) {
 	var src []byte
 	var err error
-	if lib, name, ok := strings.Cut(module, "//"); ok && validLibrary.MatchString(lib) && std != nil {
+	if lib, name, ok := strings.Cut(module, "//"); ok && validLibrary(lib) && std != nil {
 		src, err = fs.ReadFile(std, name)
 	} else {
 		src, err = os.ReadFile(module)

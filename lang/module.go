@@ -9,7 +9,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"go.starlark.net/resolve"
@@ -28,8 +27,11 @@ const (
 	inStd     origin = "@std//"
 )
 
-// validLibrary is the name of a library as load() has it.
-var validLibrary = regexp.MustCompile(`^@[a-z][a-z0-9_-]*$`)
+// validLibrary tells whether it is the name of a library as load() has it.
+func validLibrary(s string) bool {
+	name := strings.TrimPrefix(s, "@")
+	return name != s && name != "" && name[0] >= 'a' && name[0] <= 'z' && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_-") == ""
+}
 
 // external reports whether it is a library of services.lock.
 func (o origin) external() bool { return o != inProject && o != inStd }
@@ -106,7 +108,7 @@ func resolveLoad(name string, from ref) (ref, error) {
 		f = ref{inStd, name[len("@std//"):]}
 	case strings.HasPrefix(name, "@"):
 		lib, inner, ok := strings.Cut(name, "//")
-		if !ok || !validLibrary.MatchString(lib) {
+		if !ok || !validLibrary(lib) {
 			return ref{}, fmt.Errorf("got %q, want \"@name//x.star\"", name)
 		}
 		f = ref{origin(lib + "//"), inner}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"go.starlark.net/syntax"
@@ -86,7 +85,7 @@ func (r *run) satisfied(name string, src []byte) bool {
 		return true
 	}
 	want := text[at+m[2] : at+m[3]]
-	ok, err := satisfies(r.opt.Version, want)
+	ok, err := graph.Satisfies(r.opt.Version, want)
 	if ok && err == nil {
 		return true
 	}
@@ -94,56 +93,10 @@ func (r *run) satisfied(name string, src []byte) bool {
 	d := Diagnostic{Code: "requires", File: name, Line: 1 + strings.Count(head, "\n"), Col: len([]rune(head[strings.LastIndex(head, "\n")+1:])),
 		Message: fmt.Sprintf("this project requires orrery %s, and this is %s", want, r.opt.Version), Hint: "install a version that fits"}
 	if err != nil {
-		d.Message, d.Hint = err.Error(), ""
+		d.Message, d.Hint = "requires: "+err.Error(), ""
 	}
 	d.Source = strings.Split(text, "\n")[d.Line-1]
 	d.EndCol = d.Col + len(want) + 2
 	r.errors = append(r.errors, d)
 	return false
-}
-
-// satisfies reports whether version fits a constraint such as ">=0.3, <1"; a
-// bare version is a least one. A version that is no number fits all.
-func satisfies(version, constraint string) (bool, error) {
-	have, ok := parseVersion(version)
-	for part := range strings.SplitSeq(constraint, ",") {
-		part = strings.TrimSpace(part)
-		op := ">="
-		for _, o := range []string{">=", "<=", "==", "=", ">", "<"} {
-			if rest, found := strings.CutPrefix(part, o); found {
-				op, part = o, strings.TrimSpace(rest)
-				break
-			}
-		}
-		want, valid := parseVersion(part)
-		if !valid {
-			return false, fmt.Errorf("requires: got %q, want a version such as \">=0.3\"", constraint)
-		}
-		if !ok {
-			continue
-		}
-		c := 0
-		for i := range have {
-			if c == 0 {
-				c = have[i] - want[i]
-			}
-		}
-		fits := map[string]bool{">=": c >= 0, "<=": c <= 0, "==": c == 0, "=": c == 0, ">": c > 0, "<": c < 0}
-		if !fits[op] {
-			return false, nil
-		}
-	}
-	return true, nil
-}
-
-func parseVersion(s string) (v [3]int, ok bool) {
-	s, _, _ = strings.Cut(strings.TrimPrefix(s, "v"), "-")
-	for i, part := range strings.SplitN(s, ".", 3) {
-		n, err := strconv.Atoi(part)
-		if err != nil || n < 0 {
-			return v, false
-		}
-		v[i] = n
-	}
-	return v, true
 }

@@ -246,7 +246,7 @@ func (d *diagnosis) tools(place control.Place, g *graph.Graph) {
 	found := 0
 	for _, t := range g.Tools {
 		for _, program := range t.Programs {
-			path, err := b.Value(graph.Ref{Scope: graph.ScopeTool, Name: t.Programs[0], Attr: program}, "")
+			path, err := b.Value(graph.Ref{Scope: graph.ScopeTool, Name: g.ToolName(t), Attr: program}, "")
 			if err != nil {
 				d.Tools = append(d.Tools, toolFound{Program: program, Error: err.Error()})
 				text, remedy, _ := strings.Cut(err.Error(), "; ")

@@ -152,7 +152,7 @@ func (a *app) toolPath(g *graph.Graph, b *bind.Binding) (string, bool) {
 	var dirs []string
 	for _, t := range g.Tools {
 		for _, program := range t.Programs {
-			file, err := b.Value(graph.Ref{Scope: graph.ScopeTool, Name: t.Programs[0], Attr: program}, "")
+			file, err := b.Value(graph.Ref{Scope: graph.ScopeTool, Name: g.ToolName(t), Attr: program}, "")
 			var missing *bind.MissingToolError
 			if errors.As(err, &missing) {
 				a.say("%v", err)

@@ -86,7 +86,7 @@ func dirsOf(place control.Place, store *logs.Store) bind.Dirs {
 	return bind.Dirs{
 		Root: place.Root, GitRoot: gitRoot(place.Root),
 		State: place.State, Run: filepath.Join(place.Run, "n"), Cache: filepath.Join(place.Dir, "cache"),
-		Leases:  place.Leases,
+		Leases: place.Leases, Versions: filepath.Join(place.Dir, "versions.json"),
 		LogFile: func(node string) string { return store.Path(node, logs.Stdout) },
 		Make:    place.NodeDir,
 	}

@@ -220,6 +220,24 @@ func (g *Graph) Tool(name string) *Tool {
 	return nil
 }
 
+// ToolName is the name under which references have a tool of the graph, as Tool
+// takes it.
+func (g *Graph) ToolName(t *Tool) string {
+	n := 0
+	for _, other := range g.Tools {
+		if other.Programs[0] == t.Programs[0] {
+			n++
+		}
+		if other == t {
+			break
+		}
+	}
+	if n < 2 {
+		return t.Programs[0]
+	}
+	return t.Programs[0] + "#" + strconv.Itoa(n)
+}
+
 // Secret returns the secret called name, or nil.
 func (g *Graph) Secret(name string) *Secret {
 	for _, s := range g.Secrets {

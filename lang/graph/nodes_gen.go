@@ -306,19 +306,22 @@ type Pattern struct {
 
 // Secret: A value that must not be seen. Usable in env, exports and secret config files; an error in commands, cache keys, links and plans. .path is a file that holds it (CREDENTIALS_DIRECTORY).
 type Secret struct {
-	Name    string   `json:"name,omitzero"`    // Name, unique in the project.
-	Env     string   `json:"env,omitzero"`     // Environment variable that holds it.
-	File    string   `json:"file,omitzero"`    // File that holds it.
-	Age     string   `json:"age,omitzero"`     // File encrypted with age.
-	Command []string `json:"command,omitzero"` // Program that prints it.
+	Name       string   `json:"name,omitzero"`       // Name, unique in the project.
+	Env        string   `json:"env,omitzero"`        // Environment variable that holds it.
+	File       string   `json:"file,omitzero"`       // File that holds it.
+	Age        string   `json:"age,omitzero"`        // File encrypted with age (age -r RECIPIENT -o FILE), to an age key or an ssh key; decrypted in memory, when it is needed.
+	Command    []string `json:"command,omitzero"`    // Program that prints it; run once, in the project's folder.
+	Key        string   `json:"key,omitzero"`        // The file, or what the program prints, is KEY=value lines: the value of this one is the secret.
+	Identities []string `json:"identities,omitzero"` // Files with the keys that decrypt age: age identities or ssh private keys, ~/ allowed; looked at after those of $ORRERY_AGE_IDENTITY and $AGE_IDENTITY (a path, or the AGE-SECRET-KEY itself). None: ~/.config/age/keys.txt, ~/.ssh/id_ed25519, ~/.ssh/id_rsa. A key with a passphrase is passed over: nothing asks for one.
 }
 
 // Tool: Programs that the project expects on the machine: looked for on the PATH, then in known folders. An attribute of the tool is the path of that program.
 type Tool struct {
-	Programs []string     `json:"programs,omitzero"` // Names of the programs; given by position.
-	Packages Dict[string] `json:"packages,omitzero"` // Package that holds them: debian, fedora, brew, nix.
-	Paths    []string     `json:"paths,omitzero"`    // Further folders to look in; patterns are allowed, the highest version wins.
-	Version  string       `json:"version,omitzero"`  // Version wanted.
+	Programs    []string     `json:"programs,omitzero"`     // Names of the programs; given by position.
+	Packages    Dict[string] `json:"packages,omitzero"`     // Package that holds them: debian, fedora, arch, brew, nix.
+	Paths       []string     `json:"paths,omitzero"`        // Further folders to look in; patterns are allowed, the highest version wins.
+	Version     string       `json:"version,omitzero"`      // Version wanted of each program, such as ">=20" or ">=1.22, <2"; a bare number is a least one. Of several on the machine the first that fits is taken.
+	VersionArgs []string     `json:"version_args,omitzero"` // Arguments with which a program says its version; asked once for each program file.
 }
 
 // Project: Names the project; once, before any other declaration.

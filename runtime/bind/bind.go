@@ -28,6 +28,8 @@ type Dirs struct {
 	State, Run, Cache string
 	// Leases is the file of port leases; empty: they are not kept.
 	Leases string
+	// Versions is the file of what programs said of their version; empty: it is not kept.
+	Versions string
 	// LogFile gives the file that captures a node's standard output; nil: none has one.
 	LogFile func(node string) string
 	// Make makes the directory of a node and gives its path, the same that the bases say. kind is "state", "run" or "cache"; uid and gid
@@ -152,11 +154,16 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("cannot give %s its port %s: %d is in use by %s; stop it, choose another base, or leave strict out", e.Node, e.Port, e.Number, owner)
 }
 
-// MissingToolError says that a declared program is not on the machine.
+// MissingToolError says that a declared program is not on the machine, or not in the version wanted.
 type MissingToolError struct {
 	// Program was looked for in Tried.
 	Program string
 	Tried   []string
+	// Version is what is wanted, Found what was found instead: "FILE is 1.2". Both may be empty.
+	Version string
+	Found   []string
+	// By says which node needs it, with the lines that say so; empty: none asks.
+	By string
 	// Packages say which package holds it, by system.
 	Packages graph.Dict[string]
 }

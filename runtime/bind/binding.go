@@ -207,7 +207,8 @@ func (f *filler) value(r graph.Ref) (string, error) {
 	case graph.ScopeProject:
 		return f.project(r)
 	case graph.ScopeTool:
-		return f.b.tool(r)
+		path, err := f.b.tool(r)
+		return path, f.b.neededBy(f.node, err)
 	case graph.ScopeSecret:
 		return f.secretValue(r)
 	}

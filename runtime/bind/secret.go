@@ -39,7 +39,7 @@ func (f *filler) secretValue(r graph.Ref) (string, error) {
 	return f.b.secret(s)
 }
 
-// secret reads a secret: a program is asked once, a file is read each time. One newline at its end is not part of it.
+// secret reads a secret: a program is asked once, a file is read (and decrypted) each time. One newline at its end is not part of it.
 func (b *Binding) secret(s *graph.Secret) (string, error) {
 	if b.plain {
 		return "<secret " + s.Name + ">", nil
@@ -47,7 +47,7 @@ func (b *Binding) secret(s *graph.Secret) (string, error) {
 	b.mu.RLock()
 	v, ok := b.secrets[s.Name]
 	b.mu.RUnlock()
-	if ok && s.File == "" {
+	if ok && s.File == "" && s.Age == "" {
 		return v, nil
 	}
 	v, err := b.readSecret(s)
@@ -72,12 +72,12 @@ func (b *Binding) readSecret(s *graph.Secret) (string, error) {
 		return e, nil
 	case s.File != "":
 		v, err = readLimited(b.abs(s.File), maxSecret)
+	case s.Age != "":
+		v, err = b.decryptAge(s)
 	case len(s.Command) > 0 && b.opts.Still:
 		return "", errors.New("only its command tells it, which is not run here")
-	case len(s.Command) > 0:
-		v, err = b.secretFrom(s.Command)
 	default:
-		return "", errors.New("it is encrypted with age, which this version cannot decrypt; give env, file or command instead")
+		v, err = b.secretFrom(s.Command)
 	}
 	if err != nil {
 		return "", err
@@ -85,7 +85,29 @@ func (b *Binding) readSecret(s *graph.Secret) (string, error) {
 	if len(v) > maxSecret {
 		return "", fmt.Errorf("got more than %d bytes", maxSecret)
 	}
+	if s.Key != "" {
+		return pickKey(v, s.Key)
+	}
 	return string(bytes.TrimSuffix(bytes.TrimSuffix(v, []byte("\n")), []byte("\r"))), nil
+}
+
+// pickKey is the value of one key of KEY=value lines. Errors show keys, never
+// what else stands there.
+func pickKey(text []byte, key string) (string, error) {
+	vars, err := ParseDotenv(text)
+	if err != nil {
+		line, _, _ := strings.Cut(err.Error(), ":")
+		return "", fmt.Errorf("line %s is not KEY=value, as key = %q wants it", line, key)
+	}
+	var keys []string
+	for i := len(vars) - 1; i >= 0; i-- {
+		if vars[i].Key == key {
+			return vars[i].Value, nil
+		}
+		keys = append(keys, vars[i].Key)
+	}
+	slices.Sort(keys)
+	return "", fmt.Errorf("it has no key %q; it has %s", key, strings.Join(keys, ", "))
 }
 
 func (b *Binding) secretFrom(argv []string) ([]byte, error) {

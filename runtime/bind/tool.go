@@ -2,6 +2,7 @@ package bind
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -40,7 +41,7 @@ func (b *Binding) tool(r graph.Ref) (string, error) {
 		return path, nil
 	}
 	env, _ := b.opts.getenv("PATH")
-	path, err := findProgram(program, filepath.SplitList(env), b.dirs.Root, t)
+	path, err := b.findProgram(program, filepath.SplitList(env), t)
 	if err != nil {
 		return "", err
 	}
@@ -65,7 +66,7 @@ func (b *Binding) Tools(task string) ([]string, error) {
 		for _, p := range t.Programs {
 			file, err := b.tool(graph.Ref{Scope: graph.ScopeTool, Name: name, Attr: p})
 			if err != nil {
-				return nil, err
+				return nil, b.neededBy(task, err)
 			}
 			files = append(files, file)
 		}
@@ -74,7 +75,8 @@ func (b *Binding) Tools(task string) ([]string, error) {
 }
 
 // findProgram looks in the folders of the PATH, then of the tool, then in the well-known ones.
-func findProgram(program string, path []string, root string, t *graph.Tool) (string, error) {
+// The first that has the wanted version is taken.
+func (b *Binding) findProgram(program string, path []string, t *graph.Tool) (string, error) {
 	var dirs []string
 	for _, d := range path {
 		if filepath.IsAbs(d) {
@@ -83,24 +85,48 @@ func findProgram(program string, path []string, root string, t *graph.Tool) (str
 	}
 	for _, p := range t.Paths {
 		if !filepath.IsAbs(p) {
-			p = filepath.Join(root, p)
+			p = filepath.Join(b.dirs.Root, p)
 		}
 		dirs = append(dirs, newest(p)...)
 	}
 	for _, p := range wellKnown() {
 		dirs = append(dirs, newest(p)...)
 	}
-	var tried []string
+	missing := &MissingToolError{Program: program, Version: t.Version, Packages: t.Packages}
 	for _, d := range dirs {
+		if slices.Contains(missing.Tried, d) {
+			continue
+		}
+		missing.Tried = append(missing.Tried, d)
 		file := filepath.Join(d, program)
-		if st, err := os.Stat(file); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
+		if st, err := os.Stat(file); err != nil || !st.Mode().IsRegular() || st.Mode()&0o111 == 0 {
+			continue
+		}
+		ok, has := b.fits(file, t)
+		if ok {
 			return file, nil
 		}
-		if !slices.Contains(tried, d) {
-			tried = append(tried, d)
-		}
+		missing.Found = append(missing.Found, has)
 	}
-	return "", &MissingToolError{Program: program, Tried: tried, Packages: t.Packages}
+	return "", missing
+}
+
+// neededBy adds to an error of a tool which node needs it, and where that is said.
+func (b *Binding) neededBy(node string, err error) error {
+	var missing *MissingToolError
+	n := b.g.Node(node)
+	if !errors.As(err, &missing) || n == nil || missing.By != "" {
+		return err
+	}
+	missing.By = node
+	if n.Pos.Line > 0 {
+		missing.By += " (" + n.Pos.String()
+		if len(n.Stack) > 0 {
+			missing.By += ", by way of " + n.Stack[len(n.Stack)-1].Pos.String()
+		}
+		missing.By += ")"
+	}
+	return err
 }
 
 // newest lists the folders that match, the highest version first.
@@ -145,13 +171,23 @@ func digits(s string) int {
 	return n
 }
 
-// Error names the program, where it was looked for, and what to install.
+// Error names the program, who needs it, where it was looked for, and what to install.
 func (e *MissingToolError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "cannot find the program %q in %s", e.Program, strings.Join(e.Tried, ", "))
+	fmt.Fprintf(&b, "cannot find the program %q", e.Program)
+	if e.Version != "" {
+		fmt.Fprintf(&b, " in version %s", e.Version)
+	}
+	if e.By != "" {
+		fmt.Fprintf(&b, ", which %s needs,", e.By)
+	}
+	fmt.Fprintf(&b, " in %s", strings.Join(e.Tried, ", "))
+	if len(e.Found) > 0 {
+		fmt.Fprintf(&b, ": %s", strings.Join(e.Found, ", "))
+	}
 	var hints []string
 	for _, s := range []struct{ key, name, how string }{
-		{"debian", "Debian", "apt install "}, {"fedora", "Fedora", "dnf install "}, {"brew", "Homebrew", "brew install "}, {"nix", "Nix", "nix profile install nixpkgs#"},
+		{"debian", "Debian", "apt install "}, {"fedora", "Fedora", "dnf install "}, {"arch", "Arch", "pacman -S "}, {"brew", "Homebrew", "brew install "}, {"nix", "Nix", "nix profile install nixpkgs#"},
 	} {
 		if p, ok := e.Packages.Get(s.key); ok {
 			hints = append(hints, s.name+": "+s.how+p)

@@ -9,16 +9,15 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 )
 
-var (
-	validCommit = regexp.MustCompile(`^(?:[0-9a-f]{40}|[0-9a-f]{64})$`)
-	shortCommit = regexp.MustCompile(`^[0-9a-f]{7,64}$`)
-)
+func validCommit(s string) bool { return (len(s) == 40 || len(s) == 64) && made(s, hexDigits) }
+
+// shortCommit reports whether it may be the beginning of a commit's number.
+func shortCommit(s string) bool { return len(s) >= 7 && len(s) <= 64 && made(s, hexDigits) }
 
 // repo is a bare repository that holds what was fetched, for a moment.
 type repo struct {
@@ -56,8 +55,8 @@ func (r repo) fetch(s Source, commit string) (string, error) {
 	if want == "" {
 		want = "HEAD"
 	}
-	byNumber := shortCommit.MatchString(want)
-	if !byNumber || validCommit.MatchString(want) {
+	byNumber := shortCommit(want)
+	if !byNumber || validCommit(want) {
 		_, err := r.git(nil, "fetch", "-q", "--no-tags", "--depth=1", "--", s.URL, want)
 		if err == nil {
 			out, err := r.git(nil, "rev-parse", "--verify", "FETCH_HEAD^{commit}")

@@ -20,7 +20,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -48,14 +47,24 @@ func advise(hint, format string, args ...any) error {
 	return advised{fmt.Errorf(format, args...), hint}
 }
 
-var validName = regexp.MustCompile(`^[a-z][a-z0-9_-]*$`)
+// made reports whether a text has at least one byte, and only of these.
+func made(text, of string) bool { return text != "" && strings.Trim(text, of) == "" }
+
+const (
+	hexDigits  = "0123456789abcdef"
+	nameLetter = "abcdefghijklmnopqrstuvwxyz"
+)
+
+func validName(name string) bool {
+	return made(name, nameLetter+"0123456789_-") && strings.Contains(nameLetter, name[:1])
+}
 
 // CheckName says why a library cannot be called so; nil: it can.
 func CheckName(name string) error {
 	switch {
 	case name == "std":
 		return errors.New("@std is the library inside the binary; give it another name")
-	case !validName.MatchString(name):
+	case !validName(name):
 		return fmt.Errorf("got the library name %q, want [a-z][a-z0-9_-]*", name)
 	}
 	return nil
@@ -225,7 +234,7 @@ func Vendored(root string) []string {
 	list, _ := os.ReadDir(filepath.Join(root, VendorName)) // none is no mistake
 	var names []string
 	for _, e := range list {
-		if e.IsDir() && validName.MatchString(e.Name()) {
+		if e.IsDir() && validName(e.Name()) {
 			names = append(names, e.Name())
 		}
 	}

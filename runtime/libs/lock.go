@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -42,7 +41,7 @@ type Lock struct {
 
 const lockVersion = 1
 
-var validSum = regexp.MustCompile(`^[0-9a-f]{64}$`)
+func validSum(s string) bool { return len(s) == 64 && made(s, hexDigits) }
 
 // ReadLock reads the services.lock of a project. There is none: an empty one.
 func ReadLock(root string) (*Lock, error) {
@@ -78,9 +77,9 @@ func parseLock(text []byte) (*Lock, error) {
 		case err != nil:
 		case seen[p.Name]:
 			err = fmt.Errorf("library %q is there twice", p.Name)
-		case !validSum.MatchString(p.Sum):
+		case !validSum(p.Sum):
 			err = fmt.Errorf("library %q: got sha256 %q, want 64 hex digits", p.Name, p.Sum)
-		case p.Commit != "" && !validCommit.MatchString(p.Commit):
+		case p.Commit != "" && !validCommit(p.Commit):
 			err = fmt.Errorf("library %q: got commit %q, want 40 or 64 hex digits", p.Name, p.Commit)
 		default:
 			err = p.From().check()
