@@ -45,11 +45,12 @@ func (r *runner) watched(o *engine.Options) {
 	}
 	o.Load = func(ctx context.Context) (*graph.Graph, []engine.Input, error) {
 		w := r.work.Load()
-		params, err := r.app.settings()
+		s, err := r.app.source()
 		if err != nil {
 			return nil, nil, err
 		}
-		p, err := loadFile(ctx, w.project.File, params)
+		s.File = w.project.File
+		p, err := loadFile(ctx, s)
 		if err != nil {
 			return nil, nil, err
 		}
