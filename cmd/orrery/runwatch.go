@@ -49,6 +49,7 @@ func (r *runner) watched(o *engine.Options) {
 		if err != nil {
 			return nil, nil, err
 		}
+		s.File = w.project.File
 		p, err := loadFile(ctx, s)
 		if err != nil {
 			return nil, nil, err
