@@ -137,7 +137,7 @@ func parseCron(expr string) (*cron.SpecSchedule, error) {
 			return nil, fmt.Errorf("got %d fields, want 5: minute hour day month weekday; or @hourly, @daily, @weekly, @monthly, @yearly", len(fields))
 		}
 		if strings.Contains(fields[0], "=") { // TZ=
-			return nil, bad(errors.New("want the time zone as tz = ..."))
+			return nil, bad(errors.New("want the time zone in the argument tz"))
 		}
 		for i, f := range fields {
 			if strings.Contains(","+f+",", ",,") {
