@@ -1,8 +1,11 @@
 package spec
 
 import (
+	"encoding/json"
 	"fmt"
+	"slices"
 
+	stjson "go.starlark.net/lib/json"
 	"go.starlark.net/starlark"
 
 	"orrery/lang/graph"
@@ -72,6 +75,45 @@ func (o *Object) Truth() starlark.Bool { return true }
 
 // Hash fails: objects are no dict keys.
 func (o *Object) Hash() (uint32, error) { return 0, fmt.Errorf("unhashable: %s", o.Type()) }
+
+// AttrNames are the fields.
+func (o *Object) AttrNames() []string {
+	names := make([]string, 0, len(o.Record.AllFields()))
+	for _, f := range o.Record.AllFields() {
+		names = append(names, f.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Attr returns a field, as it was given or by default, so that a factory can
+// read what its caller passes: site.domain. Durations are texts, references
+// stand as their markers in texts, a record in a field is a dict; None is what
+// is empty.
+func (o *Object) Attr(name string) (starlark.Value, error) {
+	if !slices.Contains(o.AttrNames(), name) {
+		return nil, nil
+	}
+	b, err := json.Marshal(o.Value)
+	if err != nil {
+		return nil, err
+	}
+	decode := stjson.Module.Members["decode"]
+	v, err := starlark.Call(&starlark.Thread{Name: "json"}, decode, starlark.Tuple{starlark.String(b)}, nil)
+	if err != nil {
+		return nil, err
+	}
+	fields, ok := v.(*starlark.Dict)
+	if !ok {
+		return nil, nil
+	}
+	field, found, err := fields.Get(starlark.String(name))
+	if err != nil || !found {
+		return starlark.None, err
+	}
+	field.Freeze()
+	return field, nil
+}
 
 // snake turns ConfigFile into config_file.
 func snake(s string) string {
