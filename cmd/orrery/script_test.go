@@ -176,8 +176,8 @@ func alive(pid int) bool {
 	return ok && p.state != "Z" && p.state != "X"
 }
 
-// scriptCondition answers [root], [cgroup]: limits are kept by cgroups here, [pidns]: a pid namespace can be made, and [landlock]: a
-// sandbox can refuse and tell what.
+// scriptCondition answers [root], [cgroup]: limits are kept by cgroups here, [pidns]: a pid namespace can be made, [landlock]: a
+// sandbox can refuse and tell what, and [python:a,b]: the system's Python has these modules.
 func scriptCondition(cond string) (bool, error) {
 	if cond == "root" {
 		return os.Geteuid() == 0, nil
@@ -189,6 +189,9 @@ func scriptCondition(cond string) (bool, error) {
 	if cond == "cgroup" {
 		memory, tasks, cpu := proc.LimitMeans()
 		return strings.HasPrefix(memory, "cgroup") && strings.HasPrefix(tasks, "cgroup") && cpu != "", nil
+	}
+	if modules, ok := strings.CutPrefix(cond, "python:"); ok {
+		return exec.Command("/usr/bin/python3", "-c", "import "+modules).Run() == nil, nil
 	}
 	if cond == "npm" {
 		return npmWorks(), nil
