@@ -32,7 +32,7 @@ func trimDoc(doc string) string {
 		switch {
 		case i == 0:
 			lines[i] = strings.TrimSpace(l)
-		case indent > 0 && len(l) >= indent:
+		case indent >= 0 && len(l) >= indent:
 			lines[i] = l[indent:]
 		default:
 			lines[i] = strings.TrimLeft(l, " \t")
