@@ -17,8 +17,9 @@ func Format(src []byte, name string) ([]byte, error) {
 	return build.FormatWithoutRewriting(f), nil
 }
 
-// trimDoc removes the common indentation of a docstring.
-func trimDoc(doc string) string {
+// trimDoc removes the common indentation of a docstring, but no more than that
+// of the quotes which open it.
+func trimDoc(doc string, margin int) string {
 	lines := strings.Split(strings.TrimRight(doc, " \t\n"), "\n")
 	indent := -1
 	for _, l := range lines[1:] {
@@ -28,6 +29,7 @@ func trimDoc(doc string) string {
 			}
 		}
 	}
+	indent = min(indent, margin)
 	for i, l := range lines {
 		switch {
 		case i == 0:
