@@ -92,7 +92,7 @@ func docstring(body []syntax.Stmt) string {
 	if e, ok := body[0].(*syntax.ExprStmt); ok {
 		if lit, ok := e.X.(*syntax.Literal); ok {
 			if s, ok := lit.Value.(string); ok {
-				return trimDoc(s)
+				return trimDoc(s, int(lit.TokenPos.Col)-1)
 			}
 		}
 	}

@@ -17,13 +17,11 @@ func Format(src []byte, name string) ([]byte, error) {
 	return build.FormatWithoutRewriting(f), nil
 }
 
-// trimDoc removes the common indentation of a docstring; quotes that stand on a line of their own count.
-func trimDoc(doc string) string {
+// trimDoc removes the common indentation of a docstring, but no more than that
+// of the quotes which open it.
+func trimDoc(doc string, margin int) string {
 	lines := strings.Split(strings.TrimRight(doc, " \t\n"), "\n")
 	indent := -1
-	if at := strings.LastIndexByte(doc, '\n'); at >= 0 && strings.TrimLeft(doc[at:], " \t\n") == "" {
-		indent = len(doc) - at - 1
-	}
 	for _, l := range lines[1:] {
 		if t := strings.TrimLeft(l, " \t"); t != "" {
 			if n := len(l) - len(t); indent < 0 || n < indent {
@@ -31,6 +29,7 @@ func trimDoc(doc string) string {
 			}
 		}
 	}
+	indent = min(indent, margin)
 	for i, l := range lines {
 		switch {
 		case i == 0:
