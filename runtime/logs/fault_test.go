@@ -49,41 +49,45 @@ func (f *faults) end() {
 // a mark, lines are whole and in order, and what is written when the fault is over is there.
 func TestEveryOperation(t *testing.T) {
 	t.Parallel()
-	ops := []string{"create", "write", "rename", "remove", "truncate"}
 	for _, keep := range []int{50, 1, -1} {
-		for _, plain := range []bool{false, true} {
-			for _, op := range ops {
-				if plain && op != "write" {
-					continue // nothing else is different
-				}
-				count := &faults{op: op}
-				attempt(t, count, keep, plain)
-				if count.n == 0 && (op != "remove" || keep < 50) {
-					t.Errorf("keep %d: got no %s", keep, op)
-				}
-				tried := 0
-				var wg sync.WaitGroup // they mostly wait
-				places := make(chan bool, 32)
-				for _, last := range []bool{false, true} {
-					for i, err := range []error{syscall.ENOSPC, syscall.EIO, syscall.EROFS} {
-						for at := 1; at <= count.n; at++ {
-							if (at+i)%3 != 0 && os.Getenv("LOGS_FAULTS") != "all" { // they take their time: each operation with one of the three
-								continue
-							}
-							tried++
-							places <- true
-							wg.Go(func() {
-								defer func() { <-places }()
-								attempt(t, &faults{op: op, at: at, last: last, err: err}, keep, plain)
-							})
-						}
-					}
-				}
-				wg.Wait()
-				t.Logf("keep %d, plain %v: %d times %s, %d faults", keep, plain, count.n, op, tried)
+		for _, op := range []string{"create", "write", "rename", "remove", "truncate"} {
+			every(t, op, keep, false)
+		}
+		every(t, "write", keep, true) // nothing else is different without splice
+	}
+}
+
+// every fails each operation of a kind.
+func every(t *testing.T, op string, keep int, plain bool) {
+	t.Helper()
+	count := &faults{op: op}
+	attempt(t, count, keep, plain)
+	if count.n == 0 && (op != "remove" || keep < 50) {
+		t.Errorf("keep %d: got no %s", keep, op)
+	}
+	var all []*faults
+	for i, err := range []error{syscall.ENOSPC, syscall.EIO, syscall.EROFS} {
+		for at := 1; at <= count.n; at++ {
+			third := (at+i)%3 == 0 // they take their time: each operation with one of the three
+			if third || os.Getenv("LOGS_FAULTS") == "all" {
+				all = append(all, &faults{op: op, at: at, err: err})
+			}
+			if third {
+				all = append(all, &faults{op: op, at: at, err: err, last: true})
 			}
 		}
 	}
+	var wg sync.WaitGroup // they mostly wait
+	places := make(chan bool, 32)
+	for _, f := range all {
+		places <- true
+		wg.Go(func() {
+			defer func() { <-places }()
+			attempt(t, f, keep, plain)
+		})
+	}
+	wg.Wait()
+	t.Logf("keep %d, plain %v: %d times %s, %d faults", keep, plain, count.n, op, len(all))
 }
 
 // service writes numbered lines to a capture, and takes the time of each.
@@ -196,5 +200,46 @@ func (s *service) check(what string, lines []string, f *faults, all, plain bool)
 	}
 	if all && dropped+kept != s.wrote {
 		t.Errorf("%s: %d bytes dropped and %d kept, want %d", what, dropped, kept, s.wrote)
+	}
+}
+
+// TestAdoptWithoutDisk: a successor that cannot open the log of a service that runs takes what it writes all the same, and says later
+// what was lost.
+func TestAdoptWithoutDisk(t *testing.T) {
+	for _, before := range []string{"", "line before\n"} {
+		r, w, err := pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		st := open(t)
+		if before != "" {
+			c := capture(t, st, "a", Options{Single: true})
+			c.Stdout().WriteString(before)
+			drain(t, c)
+			c.Close()
+		}
+		f := &faults{op: "create", at: 1, last: true, err: syscall.EROFS}
+		st.disk.fault = f.hook
+		c := capture(t, st, "a", Options{Single: true, Ends: []*os.File{r}})
+		c.Mark("adopted", "") // has no place to go
+		text := strings.Repeat("0123456789abcdef", 64<<10)
+		begin := time.Now()
+		if _, err := w.WriteString(text); err != nil { // sixteen times what a pipe holds
+			t.Fatal(err)
+		}
+		if took := time.Since(begin); took > 5*time.Second {
+			t.Errorf("a write of 1 MB took %v", took)
+		}
+		drain(t, c)
+		f.end()
+		fmt.Fprintln(w, "line after")
+		drain(t, c)
+		c.Close()
+		var lines []string
+		if before != "" {
+			lines = append(lines, "a stdout line before")
+		}
+		want(t, read(t, st, Query{}), append(lines, "a [dropped] dropped 1048576 bytes: read-only file system", "a stdout line after")...)
 	}
 }
