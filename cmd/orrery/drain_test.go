@@ -146,7 +146,7 @@ func (l *strictLoad) begin() {
 					c.Close()
 					c = nil
 				}
-				time.Sleep(time.Millisecond)
+				time.Sleep(time.Millisecond) // the pace of a client
 			}
 			if c != nil {
 				c.Close()
@@ -193,7 +193,7 @@ func (l *strictLoad) count(err error) {
 // end waits until at least n were sent, and ends the load.
 func (l *strictLoad) end(n int) {
 	for l.sent.Load() < int64(n) {
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // no event: the count is an atomic of all clients
 	}
 	l.stop.Store(true)
 	l.done.Wait()

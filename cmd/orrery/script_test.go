@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 // TestScript runs testdata/script: what the command line promises.
 // UPDATE_SCRIPTS=1 rewrites the files that cmp compares with.
 func TestScript(t *testing.T) {
+	t.Setenv("GOTMPDIR", t.TempDir()) // with a filter testscript leaves its folder
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		Setup:               setup,

@@ -87,7 +87,7 @@ func get(addr string) (string, error) {
 // end waits until at least n were sent, and ends the load.
 func (l *load) end(n int) {
 	for l.sent.Load() < int64(n) {
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // no event: the count is an atomic of all clients
 	}
 	close(l.stop)
 	l.done.Wait()

@@ -307,7 +307,7 @@ func enginesOf(keeper int) []int {
 // its life up to longest, and returns how many it got: fewer when the keeper ends.
 func murder(keeper, n int, longest time.Duration) (kills int) {
 	for kills < n && alive(keeper) {
-		time.Sleep(time.Duration(rand.Int64N(int64(longest))))
+		time.Sleep(time.Duration(rand.Int64N(int64(longest)))) // the instant of the kill is what varies
 		if e := enginesOf(keeper); len(e) > 0 && syscall.Kill(e[0], syscall.SIGKILL) == nil {
 			kills++
 		}

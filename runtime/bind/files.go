@@ -104,25 +104,55 @@ type fileMode struct {
 // writeFile replaces a file by a temporary one and a rename, so that a reader sees the old or the new content, and only
 // with its mode. It leaves a file alone that is the same already, and tells whether it wrote.
 func writeFile(path string, b []byte, m fileMode) (changed bool, err error) {
+	return disk{}.write(path, b, m)
+}
+
+// disk writes files. Before each operation it asks fault, so that tests can make the Nth one fail.
+type disk struct {
+	fault func(op string) error
+}
+
+func (d disk) try(op string) error {
+	if d.fault == nil {
+		return nil
+	}
+	return d.fault(op)
+}
+
+func (d disk) write(path string, b []byte, m fileMode) (changed bool, err error) {
 	if sameFile(path, b, m) {
 		return false, nil
+	}
+	if err := d.try("create"); err != nil {
+		return false, err
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
 	if err != nil {
 		return false, err
 	}
-	_, err = f.Write(b)
+	if err = d.try("write"); err != nil {
+		f.Write(b[:len(b)/2])
+	} else {
+		_, err = f.Write(b)
+	}
 	if err == nil && m.owner != us {
 		err = f.Chown(m.owner.uid, m.owner.gid)
 	}
 	if err == nil {
 		err = f.Chmod(m.mode)
 	}
+	if err == nil {
+		err = d.try("close")
+	}
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
+		if err = d.try("rename"); err == nil {
+			err = os.Rename(f.Name(), path)
+		}
 	}
 	if err != nil {
-		os.Remove(f.Name())
+		if d.try("remove") == nil {
+			os.Remove(f.Name())
+		}
 		return false, err
 	}
 	return true, nil

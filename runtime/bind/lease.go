@@ -84,7 +84,7 @@ func readLeases(file string) (leases, error) {
 }
 
 // save writes the file when it would change, by a temporary file and a rename.
-func (ls leases) save(file string) error {
+func (ls leases) save(d disk, file string) error {
 	if file == "" {
 		return nil
 	}
@@ -106,7 +106,7 @@ func (ls leases) save(file string) error {
 	if old, err := os.ReadFile(file); err == nil && string(old) == string(b) {
 		return nil
 	}
-	if _, err := writeFile(file, b, fileMode{mode: 0o600, owner: us}); err != nil {
+	if _, err := d.write(file, b, fileMode{mode: 0o600, owner: us}); err != nil {
 		return fmt.Errorf("cannot keep the port leases in %s: %w", filepath.Dir(file), err)
 	}
 	return nil

@@ -59,6 +59,7 @@ func closeAll(fs []*os.File) {
 // Table is the ports and sockets of a checkout: leases, reservations and held sockets. One goroutine uses it.
 type Table struct {
 	dirs    Dirs
+	disk    disk // of the leases
 	leases  leases
 	ports   byNode[*entry]
 	numbers map[portNumber][]key // whose ports have a number
@@ -106,6 +107,9 @@ func (t *Table) Prepare(g *graph.Graph, nodes []string, o Options) error {
 	if err == nil {
 		unix, err = t.openUnix(g, nodes)
 	}
+	if err == nil {
+		err = t.leases.save(t.disk, t.dirs.Leases)
+	}
 	if err != nil {
 		for _, k := range a.fresh {
 			t.ports.get(k).close()
@@ -115,9 +119,8 @@ func (t *Table) Prepare(g *graph.Graph, nodes []string, o Options) error {
 			t.sockets.get(k).close()
 			t.sockets.drop(k)
 		}
-		return err
 	}
-	return t.leases.save(t.dirs.Leases)
+	return err
 }
 
 // wants lists what Prepare shall see allocated, in order of declaration.
@@ -269,7 +272,7 @@ func (t *Table) Adopt(g *graph.Graph, node string, ports map[string]int, sockets
 	for name := range files {
 		return fmt.Errorf("cannot adopt the socket %q of %s: the declaration has none of that name", name, node)
 	}
-	return t.leases.save(t.dirs.Leases)
+	return t.leases.save(t.disk, t.dirs.Leases)
 }
 
 // Spawning is called just before each start of a service: it lets go of the reservations that its program could not bind
@@ -295,7 +298,7 @@ func (t *Table) Release(node string) bool {
 	}
 	if held {
 		// A lost note costs one more failed start.
-		_ = t.leases.save(t.dirs.Leases)
+		_ = t.leases.save(t.disk, t.dirs.Leases)
 	}
 	return held
 }

@@ -12,7 +12,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// tick passes a step of the clock of files, so that nothing is young.
+// tick passes a step of the clock of files, so that nothing is young: only time does that.
 func tick() { time.Sleep(15 * time.Millisecond) }
 
 // shelf is a folder with a.in, b.in, c.in, and tasks a, b, c of which each needs the one before.

@@ -94,7 +94,7 @@ func (s *Store) capture(node string, o Options) (*Capture, error) {
 			c.Close()
 			return nil, err
 		}
-		st, err := newStream(r, dir, name, o)
+		st, err := newStream(r, newFile(s.disk, dir, name), o)
 		if err != nil {
 			r.Close()
 			c.Close()

@@ -10,7 +10,9 @@ import (
 // indexWriter appends to an index. It never fails: what the disk does not take now stays in pending, within limits, and is
 // tried again with the next record.
 type indexWriter struct {
-	f       *os.File // nil: could not be opened; times and marks are lost, bytes are not
+	disk    disk
+	f       *os.File  // nil: could not be opened; all is held back
+	retry   time.Time // when to try again to open it
 	size    int64
 	pending []byte
 	data    spot // the last data record
@@ -32,9 +34,10 @@ const (
 )
 
 // openIndex opens an index to go on with it; a torn record at its end will be overwritten.
-func openIndex(path string) indexWriter {
-	x := indexWriter{tokens: recordBurst, filled: time.Now()}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
+func openIndex(d disk, path string) indexWriter {
+	now := time.Now()
+	x := indexWriter{disk: d, tokens: recordBurst, filled: now, retry: now.Add(time.Second)}
+	f, err := d.open(path, 0)
 	if err != nil {
 		return x
 	}
@@ -48,7 +51,7 @@ func openIndex(path string) indexWriter {
 // put appends encoded records, or holds them back when the disk is full. It returns where the first one is, or will be.
 func (x *indexWriter) put(b []byte, limit int) (int64, bool) {
 	at := x.size + int64(len(x.pending))
-	if x.f == nil || len(x.pending)+len(b) > limit {
+	if len(x.pending)+len(b) > limit {
 		return 0, false
 	}
 	x.pending = append(x.pending, b...)
@@ -58,32 +61,36 @@ func (x *indexWriter) put(b []byte, limit int) (int64, bool) {
 
 // flush tries to write what was held back. A short write is overwritten whole by the next try.
 func (x *indexWriter) flush() {
-	if len(x.pending) == 0 {
+	if x.f == nil || len(x.pending) == 0 {
 		return
 	}
-	if _, err := x.f.WriteAt(x.pending, x.size); err == nil {
+	if _, err := x.disk.write(x.f, x.pending, x.size); err == nil {
 		x.size += int64(len(x.pending))
 		x.pending = nil
 	}
 }
 
-// rewrite replaces the record at that place: on the disk no space is needed for it.
-func (x *indexWriter) rewrite(at int64, r record) {
+// rewrite replaces the record at that place: on the disk no space is needed for it. It tells whether it is there or held back.
+func (x *indexWriter) rewrite(at int64, r record) bool {
 	b := appendRecord(nil, r)
 	if at >= x.size {
 		copy(x.pending[at-x.size:], b)
 		x.flush()
-		return
+		return true
 	}
-	x.f.WriteAt(b, at)
+	return x.disk.overwrite(x.f, b, at) == nil
 }
 
-// restart empties the index and writes its first record.
+// restart empties the index and writes its first record. One that cannot be emptied is not used: what it says is wrong.
 func (x *indexWriter) restart(base int64, now time.Time) {
-	if x.f != nil {
-		x.f.Truncate(0)
-	}
 	x.size, x.pending, x.data, x.gap = 0, nil, spot{}, spot{}
+	if x.f != nil && x.disk.truncate(x.f) != nil {
+		x.f.Close()
+		x.f, x.retry = nil, now.Add(time.Second)
+	}
+	if x.f == nil {
+		return
+	}
 	x.put(appendRecord(nil, record{kind: recBase, offset: base, time: now.UnixNano()}), maxPending)
 }
 
@@ -110,10 +117,12 @@ func (x *indexWriter) note(offset int64, now time.Time) {
 func (x *indexWriter) drop(offset, n int64, errno syscall.Errno, now time.Time) {
 	r := record{kind: recDrop, offset: offset, time: now.UnixNano(), count: n, errno: uint16(errno)}
 	if x.gap.kind == recDrop && x.gap.offset == offset {
-		r.time, r.count = x.gap.time, x.gap.count+n
-		x.gap.record = r
-		x.rewrite(x.gap.at, r)
-		return
+		sum := r
+		sum.time, sum.count = x.gap.time, x.gap.count+n
+		if x.rewrite(x.gap.at, sum) {
+			x.gap.record = sum
+			return
+		}
 	}
 	if at, ok := x.put(appendRecord(nil, r), 2*maxPending); ok {
 		x.gap = spot{r, at}

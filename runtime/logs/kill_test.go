@@ -46,9 +46,9 @@ func TestKilledPumpLosesNothing(t *testing.T) {
 				return
 			}
 			if i%(lines/n/4+1) == 0 { // the output lasts over all the kills
-				time.Sleep(time.Millisecond)
+				time.Sleep(time.Millisecond) // the pace of the service
 				for int64(i) > (killed.Load()+2)*lines/int64(n) {
-					time.Sleep(time.Millisecond)
+					time.Sleep(time.Millisecond) // it keeps behind the kills
 				}
 			}
 		}

@@ -38,6 +38,7 @@ const (
 // same directory while one captures.
 type Store struct {
 	dir     string
+	disk    disk
 	raised  atomic.Int32 // pipes that got a larger buffer: the kernel's quota for a user is small
 	waiters atomic.Int32
 	mu      sync.Mutex

@@ -49,16 +49,16 @@ const (
 )
 
 // newStream owns r from when it returns without an error.
-func newStream(r *os.File, dir, name string, o Options) (*stream, error) {
+func newStream(r *os.File, f *file, o Options) (*stream, error) {
 	rc, err := r.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	s := &stream{r: r, opts: o}
+	s := &stream{r: r, file: f, opts: o}
 	if err := rc.Control(func(fd uintptr) { s.fd = int(fd) }); err != nil {
 		return nil, err
 	}
-	if s.file, err = openFile(dir, name); err != nil {
+	if err := f.open(); err != nil && len(o.Ends) == 0 { // who writes already goes on: the file is opened when it can be
 		return nil, err
 	}
 	return s, nil
@@ -127,6 +127,7 @@ func (s *stream) stepLocked() outcome {
 	if err != nil {
 		return s.refused(0, err, now)
 	}
+	s.file.mend(size, now)
 	if s.file.due(size, &s.opts, now) && s.file.rotate(s.opts.Keep, now) == nil {
 		size = 0
 	}
@@ -154,7 +155,7 @@ func (s *stream) stepLocked() outcome {
 // move takes up to n bytes from the pipe to the file at offset.
 func (s *stream) move(offset int64, n int) (int, error) {
 	if !s.plain {
-		got, err := splice(s.fd, int(s.file.data.Fd()), offset, n)
+		got, err := s.file.disk.splice(s.fd, s.file.data, offset, n)
 		if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
 			s.total += int64(max(got, 0))
 			return got, err
@@ -172,7 +173,7 @@ func (s *stream) move(offset int64, n int) (int, error) {
 		}
 		s.held = b[:got]
 	}
-	got, err := s.file.data.WriteAt(s.held, offset)
+	got, err := s.file.disk.write(s.file.data, s.held, offset)
 	s.held = s.held[got:]
 	s.total += int64(got)
 	if got > 0 {
@@ -211,7 +212,7 @@ func (s *stream) refused(offset int64, cause error, now time.Time) outcome {
 	s.lastDrop = now
 	var errno syscall.Errno
 	errors.As(cause, &errno)
-	s.file.index.drop(offset, n, errno, now)
+	s.file.drop(offset, n, errno, now)
 	return moved
 }
 
@@ -223,6 +224,7 @@ func (s *stream) mark(at time.Time, kind, text string) {
 		return
 	}
 	if size, err := s.file.size(); err == nil {
+		s.file.mend(size, at)
 		s.file.index.mark(size, at, kind, text)
 	}
 	if s.onData != nil {
@@ -278,9 +280,11 @@ func (s *stream) close() {
 	if s.done != nil {
 		<-s.done
 	}
-	if n := int64(len(s.held)); n > 0 {
-		if size, err := s.file.size(); err == nil {
-			s.file.index.drop(size, n, 0, time.Now())
+	if size, err := s.file.size(); err == nil {
+		s.file.index.retry = time.Time{}
+		s.file.mend(size, time.Now())
+		if n := int64(len(s.held)); n > 0 {
+			s.file.drop(size, n, 0, time.Now())
 		}
 	}
 	s.file.close()

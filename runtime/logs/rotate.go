@@ -6,17 +6,21 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
 // file is the current data file of a stream with its index. Only the pump's lock holder uses it.
 type file struct {
-	path  string // of the data file
-	data  *os.File
+	disk  disk
+	path  string   // of the data file
+	data  *os.File // nil: could not be opened yet
 	index indexWriter
 	base  int64     // position of the file in the stream
 	born  time.Time // when the file was begun
 	retry time.Time // when a rotation that failed may be tried again
+	lost  int64     // bytes dropped before data could be opened
+	cause syscall.Errno
 }
 
 func rotated(path string, k int) string {
@@ -33,12 +37,15 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// openFile opens the data file of a stream, or makes it, and goes on where the last process stopped.
-func openFile(dir, stream string) (*file, error) {
-	f := &file{path: filepath.Join(dir, stream+".log")}
+func newFile(d disk, dir, stream string) *file {
+	return &file{disk: d, path: filepath.Join(dir, stream+".log")}
+}
+
+// open opens the data file of a stream, or makes it, and goes on where the last process stopped.
+func (f *file) open() error {
 	if one := rotated(f.path, 1); exists(f.path) && !exists(indexPath(f.path)) && exists(indexPath(one)) && !exists(one) {
-		if err := os.Rename(f.path, one); err != nil { // a rotation was killed half-way
-			return nil, err
+		if err := f.disk.rename(f.path, one); err != nil { // a rotation was killed half-way
+			return err
 		}
 	}
 	size := int64(-1)
@@ -46,38 +53,68 @@ func openFile(dir, stream string) (*file, error) {
 		size = fi.Size()
 	}
 	f.openIndex(size) // before new data is made: a reader that sees data expects its index
-	data, err := os.OpenFile(f.path, os.O_RDWR|os.O_CREATE, 0o640)
+	data, err := f.disk.open(f.path, 0)
 	if err != nil {
 		f.index.close()
-		return nil, err
+		return err
 	}
 	f.data = data
-	return f, nil
+	if f.lost > 0 {
+		f.index.drop(max(size, 0), f.lost, f.cause, time.Now())
+		f.lost = 0
+	}
+	return nil
+}
+
+// drop notes that n bytes were lost before offset.
+func (f *file) drop(offset, n int64, errno syscall.Errno, now time.Time) {
+	if f.data == nil {
+		f.lost, f.cause = f.lost+n, errno
+		return
+	}
+	f.index.drop(offset, n, errno, now)
+}
+
+// mend opens the index that could not be opened, at most once a second; what was held back comes behind what it has.
+func (f *file) mend(size int64, now time.Time) {
+	if f.index.f != nil || now.Before(f.index.retry) {
+		return
+	}
+	held := f.index.pending
+	f.openIndex(size)
+	f.index.pending = append(f.index.pending, held...)
+	f.index.flush()
 }
 
 // openIndex opens the index that belongs to a data file of that size (-1: none yet), or begins one.
 func (f *file) openIndex(size int64) {
-	f.index = openIndex(indexPath(f.path))
-	r := indexReader{f: f.index.f}
-	if b, ok := r.base(); ok {
-		f.base, f.born = b.offset, time.Unix(0, b.time)
-		if r.last(f.index.size).offset <= max(size, 0) {
-			return
-		}
-	}
-	f.born = time.Now()
-	f.base = 0
-	if segs := listSegments(f.path); len(segs) > 0 {
-		f.base = segs[len(segs)-1].base
+	f.index = openIndex(f.disk, indexPath(f.path))
+	segs, base := listSegments(f.path), int64(0)
+	if len(segs) > 0 {
+		base = segs[len(segs)-1].base
 		if size < 0 {
-			f.base = segs[len(segs)-1].end()
+			base = segs[len(segs)-1].end()
 		}
 	}
+	r := indexReader{f: f.index.f}
+	b, ok := r.base()
+	// Without data the index is that of a rotation that came half-way: after a kill it fits, after a fault the older file went on.
+	fits := size >= 0 || len(segs) == 0 || b.offset == base
+	if ok && fits && r.last(f.index.size).offset <= max(size, 0) {
+		f.base, f.born = b.offset, time.Unix(0, b.time)
+		return
+	}
+	f.base, f.born = base, time.Now()
 	f.index.restart(f.base, f.born)
 }
 
 // size is where the next byte goes. A file that somebody emptied starts over, its index too.
 func (f *file) size() (int64, error) {
+	if f.data == nil {
+		if err := f.open(); err != nil {
+			return 0, err
+		}
+	}
 	fi, err := f.data.Stat()
 	if err != nil {
 		return 0, err
@@ -91,6 +128,9 @@ func (f *file) size() (int64, error) {
 // due says whether the file is to be rotated before the next byte.
 func (f *file) due(size int64, o *Options, now time.Time) bool {
 	if now.Before(f.retry) {
+		return false
+	}
+	if len(f.index.pending) > 0 && size < 2*o.MaxSize { // a rotation would lose them
 		return false
 	}
 	if o.MaxSize > 0 && (size >= o.MaxSize || f.index.size >= max(o.MaxSize/2, 1<<20)) {
@@ -107,18 +147,21 @@ func (f *file) rotate(keep int, now time.Time) error {
 		return err
 	}
 	fresh := f.path + ".new" // first, so that a full disk leaves all as it was
-	data, err := os.OpenFile(fresh, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o640)
+	data, err := f.disk.open(fresh, os.O_TRUNC)
 	if err != nil {
 		return err
 	}
-	index := openIndex(indexPath(fresh))
+	index := openIndex(f.disk, indexPath(fresh))
 	index.restart(f.base+size, now)
+	if index.f == nil { // what may lie there is of another file
+		f.disk.remove(indexPath(fresh))
+	}
 	err = nil
 	if exists(f.path) { // else an earlier try came half-way
-		err = shift(f.path, keep)
+		err = f.shift(keep)
 	}
 	if err == nil {
-		err = replace(fresh, f.path)
+		err = f.replace(fresh)
 	}
 	if err != nil {
 		data.Close()
@@ -132,21 +175,25 @@ func (f *file) rotate(keep int, now time.Time) error {
 	return nil
 }
 
-// replace gives a fresh file its name, the index first: a reader that sees data expects its index.
-func replace(fresh, path string) error {
-	if err := os.Rename(indexPath(fresh), indexPath(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+// replace gives a fresh file the name, the index first: a reader that sees data expects its index.
+func (f *file) replace(fresh string) error {
+	if err := f.disk.rename(indexPath(fresh), indexPath(f.path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return os.Rename(fresh, path)
+	return f.disk.rename(fresh, f.path)
 }
 
-// shift moves path to .1, .1 to .2 and so on, up to the first free number; when there is none the oldest goes. An index
+// shift moves the file to .1, .1 to .2 and so on, up to the first free number; when there is none the oldest goes. An index
 // moves before its data: an index at a number without data belongs to the data below, which a later shift brings
 // to it. So a kill in between never pairs data with a foreign index.
-func shift(path string, keep int) error {
-	if keep == 0 {
-		os.Remove(indexPath(path))
-		return os.Remove(path)
+func (f *file) shift(keep int) error {
+	path := f.path
+	if keep == 0 { // the data first: if it cannot be removed, its index goes on too
+		if err := f.disk.remove(path); err != nil {
+			return err
+		}
+		f.disk.remove(indexPath(path))
+		return nil
 	}
 	free := 1
 	for free <= keep && exists(rotated(path, free)) {
@@ -154,19 +201,19 @@ func shift(path string, keep int) error {
 	}
 	if free > keep {
 		free = keep
-		os.Remove(indexPath(rotated(path, keep)))
-		if err := os.Remove(rotated(path, keep)); err != nil {
+		f.disk.remove(indexPath(rotated(path, keep)))
+		if err := f.disk.remove(rotated(path, keep)); err != nil {
 			return err
 		}
 	}
 	for k := free; k > 0; k-- {
 		from, to := rotated(path, k-1), rotated(path, k)
 		if exists(indexPath(from)) {
-			if err := os.Rename(indexPath(from), indexPath(to)); err != nil {
+			if err := f.disk.rename(indexPath(from), indexPath(to)); err != nil {
 				return err
 			}
 		}
-		if err := os.Rename(from, to); err != nil {
+		if err := f.disk.rename(from, to); err != nil {
 			return err
 		}
 	}
@@ -174,6 +221,9 @@ func shift(path string, keep int) error {
 }
 
 func (f *file) close() {
+	if f.data == nil {
+		return
+	}
 	f.data.Close()
 	f.index.close()
 }

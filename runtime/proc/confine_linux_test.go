@@ -78,7 +78,7 @@ func TestShareOfTheProcessors(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer p.Close()
-		time.Sleep(600 * time.Millisecond)
+		time.Sleep(600 * time.Millisecond) // a measurement: the share of the processor is one over time
 		p.Signal(syscall.SIGSTOP)
 		st, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.Pid()), "schedstat"))
 		if err != nil {

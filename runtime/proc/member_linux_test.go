@@ -85,7 +85,7 @@ func lonely() int {
 	defer stop()
 	go r.Run(ctx)
 	for end := time.Now().Add(10 * time.Second); !isSubreaper() && time.Now().Before(end); {
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // no event: the kernel is asked
 	}
 	for _, row := range []struct {
 		script string

@@ -182,7 +182,7 @@ func spawner(file, frozen string) int {
 		if _, err := os.Stat(file); err == nil {
 			break
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // no event: a shell makes the file; who started us has a deadline
 	}
 	if frozen == "true" { // what is stopped dies as well
 		p.Signal(unix.SIGSTOP)

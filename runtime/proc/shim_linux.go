@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -133,7 +134,7 @@ func (o *orders) execute(report int) *StartError {
 func (o *orders) exec(argv, env []string) *StartError {
 	var first *StartError
 	for _, p := range o.Paths {
-		err := syscall.Exec(string(p), argv, env)
+		err := whileBusy(func() error { return syscall.Exec(string(p), argv, env) })
 		if first == nil {
 			first = &StartError{Op: opExec, Path: string(p), Err: err}
 		}
@@ -181,7 +182,15 @@ func (o *orders) execSmall(report int, argv, env []string) *StartError {
 	}
 	var first []byte
 	for _, a := range tries {
-		_, _, e := unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(a.path)), uintptr(unsafe.Pointer(&argvp[0])), uintptr(unsafe.Pointer(&envp[0])))
+		var e syscall.Errno
+		for wait := time.Millisecond; ; wait *= 2 { // as whileBusy does
+			_, _, e = unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(a.path)), uintptr(unsafe.Pointer(&argvp[0])), uintptr(unsafe.Pointer(&envp[0])))
+			if e != syscall.ETXTBSY || wait > busyMost {
+				break
+			}
+			ts := unix.NsecToTimespec(int64(wait))
+			unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0, 0)
+		}
 		if first == nil {
 			first = append(strconv.AppendInt(a.text, int64(e), 10), '}')
 		}

@@ -147,11 +147,19 @@ func (l *launch) fork(path string, argv []string, attr *syscall.ProcAttr) (*Proc
 
 // forkExec retries for a moment while the program is still open for writing: someone else's fork holds on to the
 // descriptor with which it was just written (golang.org/issue/22315).
-func forkExec(path string, argv []string, attr *syscall.ProcAttr) (int, error) {
+func forkExec(path string, argv []string, attr *syscall.ProcAttr) (pid int, err error) {
+	err = whileBusy(func() (err error) {
+		pid, err = syscall.ForkExec(path, argv, attr)
+		return err
+	})
+	return pid, err
+}
+
+func whileBusy(exec func() error) error {
 	for wait := time.Millisecond; ; wait *= 2 {
-		pid, err := syscall.ForkExec(path, argv, attr)
-		if !errors.Is(err, syscall.ETXTBSY) || wait > 64*time.Millisecond {
-			return pid, err
+		err := exec()
+		if !errors.Is(err, syscall.ETXTBSY) || wait > busyMost {
+			return err
 		}
 		time.Sleep(wait)
 	}
@@ -161,6 +169,7 @@ func forkExec(path string, argv []string, attr *syscall.ProcAttr) (int, error) {
 const shimVar = "ORRERY_EXEC"
 
 var errNoShim = errors.New("this binary was started as a shim and is none: its main must call proc.Shim for " + Verb)
+const busyMost = 64 * time.Millisecond // the longest of the waits, each of which is twice the one before
 
 // byShim starts our own binary, which becomes the program. /proc/self/exe is the inode that we run from, held by the kernel:
 // it neither matters whether another user may reach our path nor whether the file there was replaced.

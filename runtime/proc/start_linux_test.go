@@ -146,15 +146,27 @@ func TestBusyTextIsRetried(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	file := filepath.Join(t.TempDir(), "true")
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY, 0o755)
-	if err != nil {
-		t.Fatal(err)
+	small := func(s *Spec) *Spec {
+		s.Limits.Memory = 64 << 20
+		return s
 	}
-	f.Write(b)
-	time.AfterFunc(5*time.Millisecond, func() { f.Close() })
-	if _, e := run(t, &Spec{Argv: []string{file}}); !e.Ok() {
-		t.Error(e)
+	for name, way := range map[string]func(*Spec) *Spec{"plain": func(s *Spec) *Spec { return s }, "shim": shimmed, "small": small} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "true")
+			f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY, 0o755)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Write(b)
+			time.AfterFunc(5*time.Millisecond, func() { f.Close() })
+			start := Start
+			if name == "small" {
+				start = bare // no cgroup: an rlimit
+			}
+			if _, e := runBy(t, way(&Spec{Argv: []string{file}}), start); !e.Ok() {
+				t.Error(e)
+			}
+		})
 	}
 }
 

@@ -39,10 +39,11 @@ type fake struct {
 	slow, lie, truncate, readOnly, noHead, foreign, inline, stall bool
 	token                                                         string
 	done                                                          chan struct{}
+	called                                                        chan struct{} // closed at the first call
 }
 
 func newFake(t *testing.T) *fake {
-	f := &fake{cas: map[string][]byte{}, ac: map[string][]byte{}, calls: map[string]int{}, done: make(chan struct{})}
+	f := &fake{cas: map[string][]byte{}, ac: map[string][]byte{}, calls: map[string]int{}, done: make(chan struct{}), called: make(chan struct{})}
 	f.cas[contentOf(nil).blob.Hash] = nil
 	return f
 }
@@ -96,6 +97,9 @@ func (f *fake) count(name string) int {
 // enter is called before every call.
 func (f *fake) enter(ctx context.Context, name string, write bool, tokens []string) error {
 	f.mu.Lock()
+	if len(f.calls) == 0 {
+		close(f.called)
+	}
 	f.calls[name]++
 	slow, readOnly, token := f.slow, f.readOnly, f.token
 	f.mu.Unlock()

@@ -228,6 +228,9 @@ func TestTLS(t *testing.T) {
 			if err := u.Pull(t.Context(), keyOf(keyLines()), keyLines()); !errors.Is(err, cache.ErrMiss) {
 				t.Errorf("got %v", err)
 			}
+			if w := u.warned(); strings.Contains(what, "required") && len(w) == 1 && strings.Contains(w[0], "client conn could not be established") {
+				continue // HTTP/2 tells of the server's refusal, or of the end of the connection that comes with it: whichever it meets first
+			}
 			u.one(t, what)
 		}
 	}
@@ -422,9 +425,7 @@ func TestCancel(t *testing.T) {
 		u := newUser(t, Options{URL: url, Timeout: time.Minute})
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
-			for f.count("GetCapabilities")+f.count("GET ac") == 0 {
-				time.Sleep(time.Millisecond)
-			}
+			<-f.called
 			cancel()
 		}()
 		if err := u.Pull(ctx, keyOf(keyLines()), keyLines()); !errors.Is(err, context.Canceled) {

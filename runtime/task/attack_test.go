@@ -393,12 +393,12 @@ func TestKilledRestore(t *testing.T) {
 			p.job.Hashes.Save(t.Context())
 		}
 	}
-	root, dir := t.TempDir(), filepath.Join(t.TempDir(), "cache")
+	root, dir, tmp := t.TempDir(), filepath.Join(t.TempDir(), "cache"), t.TempDir()
 	const kills = 25
 	ended := 0
 	for i := range kills {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestKilledRestore$")
-		cmd.Env = append(os.Environ(), "ORRERY_TEST_ROOT="+root, "ORRERY_TEST_CACHE="+dir)
+		cmd.Env = append(os.Environ(), "ORRERY_TEST_ROOT="+root, "ORRERY_TEST_CACHE="+dir, "TMPDIR="+tmp) // what it leaves goes with us
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}

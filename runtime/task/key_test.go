@@ -352,16 +352,18 @@ func TestFileHashes(t *testing.T) {
 		_, ok := h.get(identOf(fi))
 		return ok
 	}
+	written := time.Now()
 	os.WriteFile(f, []byte("1"), 0o644)
 	h := &FileHashes{Path: memo}
 	one := look(h)
+	young := time.Since(written) < tick // on a busy machine it may have aged by now
 	if fi, _ := os.Lstat(f); !identOf(fi).sure {
 		t.Skip("the state of files is not known for sure here")
 	}
-	if one != hashText("1") || known(h) {
+	if one != hashText("1") || young && known(h) {
 		t.Error("a file as young as the clock's tick is remembered")
 	}
-	for !known(h) { // until it has aged
+	for !known(h) { // until it has aged: the clock is all that it takes
 		look(h)
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -489,9 +491,9 @@ func BenchmarkUnchanged(b *testing.B) {
 		p.write(fmt.Sprintf("src/%d/%d", i/100, i%100), strings.Repeat("x", i%4000))
 	}
 	p.in.Inputs = []Input{{Pattern: &graph.Pattern{Include: []string{"src/**"}}}}
-	time.Sleep(2 * tick)
+	time.Sleep(2 * tick) // files as young as the tick are not remembered
 	p.clean(false)
-	time.Sleep(2 * tick)
+	time.Sleep(2 * tick) // so are those that the run made
 	p.clean(true)
 	if err := p.job.Hashes.Save(b.Context()); err != nil {
 		b.Fatal(err)

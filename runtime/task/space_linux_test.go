@@ -51,7 +51,7 @@ func TestKilledRun(t *testing.T) {
 	}
 	root := t.TempDir()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestKilledRun$")
-	cmd.Env = append(os.Environ(), "ORRERY_TEST_KILLED="+root)
+	cmd.Env = append(os.Environ(), "ORRERY_TEST_KILLED="+root, "TMPDIR="+t.TempDir()) // what it leaves goes with us
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ func (p *project) calm() {
 			}
 		})
 		if busy {
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond) // no event: calm is that none comes
 		}
 	}
 }

@@ -282,8 +282,8 @@ func TestPollingWhenTheLimitIsReached(t *testing.T) {
 	if len(p.warnings) != 1 || !strings.Contains(p.warnings[0], "max_user_watches") {
 		t.Errorf("got the warnings %q, want one that names the limit", p.warnings)
 	}
-	p.w.do(func(*loop) { left = 1000 }) // raised
-	for polled := 1; polled > 0; time.Sleep(time.Millisecond) {
+	p.w.do(func(*loop) { left = 1000 })                         // raised
+	for polled := 1; polled > 0; time.Sleep(time.Millisecond) { // no event: that a poll became a watch is not told
 		p.w.do(func(l *loop) { polled = len(l.table.polled) })
 	}
 	p.write("a/b/x", "3")

@@ -65,7 +65,7 @@ func (p *project) settle() {
 	for busy := true; busy; {
 		p.w.do(func(l *loop) { busy = len(l.contents.jobs) > 0 || l.hashing > 0 })
 		if busy {
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond) // no event: the background tells nobody
 		}
 	}
 }
@@ -287,13 +287,13 @@ func TestGitignore(t *testing.T) {
 
 func TestGitignoreChanges(t *testing.T) {
 	p := newProject(t, "s", "gen/a", "gen/b", ".gitignore").open(all)
-	time.Sleep(2 * grain) // files as old as the watcher's last look cannot be told from new ones
+	time.Sleep(2 * grain) // by the clock: files as old as the watcher's last look cannot be told from new ones
 	p.quiet("s")
 	p.write(".gitignore", "gen/\n")
 	p.quiet("s")
 	p.write("gen/a", "2")
 	p.quiet("s")
-	time.Sleep(2 * grain)
+	time.Sleep(2 * grain) // as above
 	p.quiet("s")
 	p.write(".gitignore", "")
 	p.quiet("s")
@@ -305,7 +305,7 @@ func TestTenWritesAreOneOrTwo(t *testing.T) {
 	p := newProject(t, "a", "s").open(Spec{ID: "x", Paths: []string{"."}})
 	for i := range 10 {
 		p.overwrite("a", strings.Repeat("x", i+1))
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond) // the pace is the test
 	}
 	sets := 0
 	for {
@@ -564,7 +564,7 @@ func TestMergedWhileNobodyReceives(t *testing.T) {
 					n = len(l.out[0].files)
 				}
 			})
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond) // no event: who asked for one would receive
 		}
 	}
 	p.want("a", "b", "c")
