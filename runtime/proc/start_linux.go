@@ -155,6 +155,9 @@ func forkExec(path string, argv []string, attr *syscall.ProcAttr) (pid int, err 
 	return pid, err
 }
 
+// busyMost is the longest of the waits, each of which is twice the one before.
+const busyMost = 64 * time.Millisecond
+
 func whileBusy(exec func() error) error {
 	for wait := time.Millisecond; ; wait *= 2 {
 		err := exec()
@@ -169,7 +172,6 @@ func whileBusy(exec func() error) error {
 const shimVar = "ORRERY_EXEC"
 
 var errNoShim = errors.New("this binary was started as a shim and is none: its main must call proc.Shim for " + Verb)
-const busyMost = 64 * time.Millisecond // the longest of the waits, each of which is twice the one before
 
 // byShim starts our own binary, which becomes the program. /proc/self/exe is the inode that we run from, held by the kernel:
 // it neither matters whether another user may reach our path nor whether the file there was replaced.
