@@ -88,12 +88,6 @@ func (f *fake) set(change func()) {
 	change()
 }
 
-func (f *fake) count(name string) int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.calls[name]
-}
-
 // enter is called before every call.
 func (f *fake) enter(ctx context.Context, name string, write bool, tokens []string) error {
 	f.mu.Lock()
