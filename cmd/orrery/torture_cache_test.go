@@ -192,6 +192,9 @@ func TestTortureCacheCalls(t *testing.T) {
 	for _, what := range []string{"put", "restore"} {
 		for _, how := range []string{"signal=KILL", "error=EIO"} {
 			for _, kind := range kinds {
+				if kind == "close" && how != "signal=KILL" {
+					continue // Linux closes all the same, and a call that is left out does not: a pipe would never end
+				}
 				for n := 1; n < 200 && one(kind, how, what, n); n += form(3*n, 1) {
 				}
 			}
