@@ -133,11 +133,16 @@ func (g *caching) run(ctx context.Context) {
 		g.r.sum(g.job, outs)
 		return
 	}
+	g.once(ctx, func() bool { return g.hit(ctx) || g.pull(ctx) }, func() bool { return g.hit(ctx) }, func() { g.execute(ctx) })
+}
+
+// once has the result of the known key found, and again when nobody else works on the key any more; else it is made.
+func (g *caching) once(ctx context.Context, found, again func() bool, run func()) {
 	g.r.Key = g.known.key
 	if g.last.Key != g.known.key {
 		g.r.Why = Explain(g.last.Lines, g.known.lines)
 	}
-	if !g.fresh() && (g.hit(ctx) || g.pull(ctx)) {
+	if !g.fresh() && found() {
 		return
 	}
 	release, err := g.Store.Lock(ctx, g.known.key)
@@ -150,10 +155,10 @@ func (g *caching) run(ctx context.Context) {
 	default:
 		g.trouble(err)
 	}
-	if !g.fresh() && g.hit(ctx) {
+	if !g.fresh() && again() {
 		return
 	}
-	g.execute(ctx)
+	run()
 }
 
 // fresh tells whether the task is to be run whatever is known.

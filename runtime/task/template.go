@@ -140,27 +140,8 @@ func (g *filling) fill(ctx context.Context) {
 		g.execute(ctx, false)
 		return
 	}
-	g.r.Key = g.known.key
-	if g.last.Key != g.known.key {
-		g.r.Why = Explain(g.last.Lines, g.known.lines)
-	}
-	if !g.fresh() && g.hit(ctx) {
-		return
-	}
-	release, err := g.Store.Lock(ctx, g.known.key)
-	switch {
-	case ctx.Err() != nil:
-		g.r.State, g.r.Reason = Cancelled, cancelled(ctx)
-		return
-	case err == nil:
-		defer release()
-	default:
-		g.trouble(err)
-	}
-	if !g.fresh() && g.hit(ctx) {
-		return
-	}
-	g.execute(ctx, true)
+	kept := func() bool { return g.hit(ctx) }
+	g.once(ctx, kept, kept, func() { g.execute(ctx, true) })
 }
 
 // hit copies what is kept, if anything is. A copy that fails leaves the directory vacant.
