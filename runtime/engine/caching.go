@@ -10,12 +10,12 @@ import (
 	"orrery/runtime/task"
 )
 
-// runCached runs a task, or restores its result. It runs outside of the loop.
-func (e *Engine) runCached(ctx context.Context, v view, j *task.Job) task.Result {
+// runCached runs a task, or restores its result; vars is its environment. It runs outside of the loop.
+func (e *Engine) runCached(ctx context.Context, v view, j *task.Job, vars []bind.Var) task.Result {
 	if e.opt.Results.Caching == nil && (j.Sandbox == "" || j.Sandbox == "off") {
 		return task.Run(ctx, j)
 	}
-	k, err := keyOf(v, j)
+	k, err := keyOf(v, vars)
 	if err != nil {
 		return task.Result{State: task.Failed, Reason: err.Error(), Err: err}
 	}
@@ -29,15 +29,11 @@ func (e *Engine) runCached(ctx context.Context, v view, j *task.Job) task.Result
 	return task.RunCached(ctx, j, k, &c)
 }
 
-// keyOf gathers what the result of a task depends on, besides its job.
-func keyOf(v view, j *task.Job) (*task.KeyInput, error) {
+// keyOf gathers what the result of a task depends on, besides its job; vars is the environment of that.
+func keyOf(v view, vars []bind.Var) (*task.KeyInput, error) {
 	t, b, name := v.def.Task, v.bind, v.def.Name()
-	k := &task.KeyInput{Cache: t.Cache, Live: v.live}
-	vars, err := b.Env(name)
-	if err != nil {
-		return nil, err
-	}
-	k.Env = varsOf(vars)
+	k := &task.KeyInput{Cache: t.Cache, Live: v.live, Env: varsOf(vars)}
+	var err error
 	if k.Tools, err = b.Tools(name); err != nil {
 		return nil, err
 	}
@@ -63,18 +59,18 @@ func (e *Engine) runTemplate(ctx context.Context, v view) task.Result {
 	}
 	run, key := v, v
 	run.bind, key.bind = t.Run, t.Key
-	j, err := e.jobOf(run)
+	j, _, err := e.jobOf(run)
 	if err == nil {
 		err = v.bind.WriteSecrets(v.def.Name())
 	}
 	if err != nil {
 		return failed(err)
 	}
-	keyJob, err := e.jobOf(key)
+	keyJob, vars, err := e.jobOf(key)
 	if err != nil {
 		return failed(err)
 	}
-	k, err := keyOf(key, keyJob)
+	k, err := keyOf(key, vars)
 	if err != nil {
 		return failed(err)
 	}

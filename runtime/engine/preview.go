@@ -38,12 +38,12 @@ func (e *Engine) Preview(ctx context.Context, name string) (task.Forecast, error
 
 // bound is a task with all that its key needs.
 func (e *Engine) bound(v view) (*task.Job, *task.KeyInput, error) {
-	j, err := e.jobOf(v)
+	j, vars, err := e.jobOf(v)
 	if err != nil {
 		return nil, nil, err
 	}
 	j.Hashes = e.opt.Results.Hashes
-	k, err := keyOf(v, j)
+	k, err := keyOf(v, vars)
 	return j, k, err
 }
 

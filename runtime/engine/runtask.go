@@ -25,7 +25,7 @@ func (e *Engine) runTask(ctx context.Context, v view) task.Result {
 	if v.def.Task.Template != "" {
 		return e.runTemplate(ctx, v)
 	}
-	j, err := e.jobOf(v)
+	j, vars, err := e.jobOf(v)
 	if err == nil {
 		err = v.bind.WriteSecrets(v.def.Name())
 	}
@@ -36,7 +36,7 @@ func (e *Engine) runTask(ctx context.Context, v view) task.Result {
 	if err != nil {
 		return task.Result{State: task.Failed, Reason: err.Error(), Err: err}
 	}
-	r := hinted(e.runCached(ctx, v, j))
+	r := hinted(e.runCached(ctx, v, j, vars))
 	done(r)
 	if l := e.opt.Local; l != nil && l.Result != nil {
 		l.Result(v.def.Name(), r)
@@ -55,8 +55,8 @@ func hinted(r task.Result) task.Result {
 	return r
 }
 
-// jobOf binds every text of a task. It writes nothing.
-func (e *Engine) jobOf(v view) (*task.Job, error) {
+// jobOf binds every text of a task, and gives its environment with the origins that its key needs. It writes nothing.
+func (e *Engine) jobOf(v view) (*task.Job, []bind.Var, error) {
 	t, b, name := v.def.Task, v.bind, v.def.Name()
 	j := &task.Job{
 		Name: name, Root: b.Root(), Values: t.Values, Retries: t.Retries,
@@ -74,11 +74,11 @@ func (e *Engine) jobOf(v view) (*task.Job, error) {
 		j.Memo = filepath.Join(e.opt.Results.Values, strings.ReplaceAll(name, "/", ".")+".values")
 	}
 	if err := e.jobSteps(v, j); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	vars, err := b.Env(name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	j.Env = e.tokens.environ(bind.Environ(vars), t.Env)
 	for _, x := range vars {
@@ -87,10 +87,10 @@ func (e *Engine) jobOf(v view) (*task.Job, error) {
 		}
 	}
 	if j.Dir, err = b.Dir(name); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	j.User, j.Group = b.User(name)
-	return j, e.jobFiles(v, j)
+	return j, vars, e.jobFiles(v, j)
 }
 
 // jobSteps binds what a task runs.
