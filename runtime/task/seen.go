@@ -17,7 +17,7 @@ import (
 type sights struct {
 	at     time.Time // before anything was looked at that is added
 	all    []fresh.Sight
-	young  map[string]string // files that changed in the tick in which they were looked at, and the hash of their content
+	young  map[string]string // files that changed lately, and the hash of their content
 	unsure bool              // something was looked at whose state cannot be told
 }
 
@@ -40,10 +40,10 @@ func (s *sights) add(name string, how fresh.How, fi fs.FileInfo, err error) {
 	}
 }
 
-// content takes the hash of the file that was added last.
+// content takes the hash of the file that was added last, if that, or a sight of it taken a little earlier, may be young.
 func (s *sights) content(sum string) {
 	last := s.all[len(s.all)-1]
-	if !last.State.Young {
+	if !fresh.Young(last.State.Ctime, s.at.Add(-lately)) {
 		return
 	}
 	if s.young == nil {
@@ -51,6 +51,9 @@ func (s *sights) content(sum string) {
 	}
 	s.young[last.Name] = sum
 }
+
+// lately is longer than a run looks at one thing and another of the same task.
+const lately = time.Second
 
 // contents takes the hashes of files that were added.
 func (s *sights) contents(entries []cache.Entry, abs func(string) string) {
