@@ -12,8 +12,14 @@ import (
 )
 
 func TestMember(t *testing.T) {
-	c := exec.Command("sh", "-c", "sleep 1000 & echo $!; wait")
+	// The child says its pid itself: in the middle of an exec a process has no environment that could be read.
+	c := exec.Command("sh", "-c", `exec 3<&0; sh -c 'echo $$; read _' <&3 & wait`)
 	c.Env = append(env(), MarkerVar+"=r/a#1")
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
 	out, err := c.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
