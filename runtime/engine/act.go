@@ -12,7 +12,7 @@ import (
 )
 
 // Act starts, stops, restarts or reloads nodes by hand, and returns when that
-// is done: what was started is ready, what was stopped is down. Starting adds to
+// is done: what was started is ready, what was stopped is down, reload commands have ended. Starting adds to
 // what is held for good; stopping ends a service also for those who hold it.
 func (e *Engine) Act(ctx context.Context, verb string, targets []string, only bool) error {
 	if verb == "start" {
@@ -68,8 +68,37 @@ func (e *Engine) Act(ctx context.Context, verb string, targets []string, only bo
 			return err
 		}
 		return e.settleOrFail(ctx, names)
+	case "reload":
+		if err := e.wait(ctx, names, func(n *node) bool { return !n.reloads() }); err != nil {
+			return err
+		}
+		return e.reloaded(names)
 	}
 	return nil
+}
+
+// reloads tells whether a reload command runs, or is to follow.
+func (n *node) reloads() bool {
+	if n.svc == nil || n.def.Service.Reload == nil || len(n.def.Service.Reload.Argv) == 0 {
+		return false
+	}
+	in := n.svc.state.Main
+	return in.ID != 0 && (in.ReloadRuns || in.ReloadDue)
+}
+
+// reloaded is the failure of the reload commands of nodes.
+func (e *Engine) reloaded(names []string) error {
+	var failed error
+	err := e.call(func() {
+		for _, name := range names {
+			if n := e.byName[name]; n != nil && n.svc != nil && n.svc.state.Main.ReloadFailed != "" && failed == nil {
+				failed = &control.Error{
+					Code: control.CodeFailed, Message: fmt.Sprintf("%s: reload command: %s", name, n.svc.state.Main.ReloadFailed), Hint: "orrery logs " + name,
+				}
+			}
+		}
+	})
+	return errors.Join(err, failed)
 }
 
 // startScheduled runs targets at once that all wait for their times; they stay

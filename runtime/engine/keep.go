@@ -385,6 +385,11 @@ func (e *Engine) resume(n *node) {
 			})
 		case live != nil && !in.Alive:
 			e.later(func() { e.step(n, machine.Event{Kind: machine.EventSpawned, Instance: in.ID}) })
+		case in.ReloadRuns: // its command was ended, as nobody waits for it any more
+			e.later(func() {
+				e.step(n, machine.Event{Kind: machine.EventReloadEnded, Instance: in.ID, Text: "it was cut off"})
+				e.step(n, machine.Event{Kind: machine.EventReload})
+			})
 		}
 	}
 	e.resumeListening(n)

@@ -141,9 +141,19 @@ func (e *Engine) act(n *node, a machine.Action) {
 	case machine.DoKillTree:
 		e.killTree(n, a.Instance)
 	case machine.DoStopCommand:
-		e.runHelper(n, in, n.def.Service.Stop.Command, "stop command")
+		e.runHelper(n, in, n.def.Service.Stop.Command, func(err error) {
+			if err != nil {
+				e.publish(n, n.show.State, "stop command: "+err.Error())
+			}
+		})
 	case machine.DoReloadCommand:
-		e.runHelper(n, in, graph.Command{Argv: n.def.Service.Reload.Argv}, "reload command")
+		e.runHelper(n, in, graph.Command{Argv: n.def.Service.Reload.Argv}, func(err error) {
+			ev := machine.Event{Kind: machine.EventReloadEnded, Instance: a.Instance}
+			if err != nil {
+				ev.Text = err.Error()
+			}
+			e.step(n, ev)
+		})
 	case machine.DoStartProbe:
 		e.startProbe(n, in, a)
 	case machine.DoStopProbe:
@@ -360,8 +370,8 @@ func (e *Engine) startProbe(n *node, in *instance, a machine.Action) {
 	})
 }
 
-// runHelper runs a stop or reload command beside the service.
-func (e *Engine) runHelper(n *node, in *instance, c graph.Command, what string) {
+// runHelper runs a stop or reload command beside the service; then is told in the loop how it ended.
+func (e *Engine) runHelper(n *node, in *instance, c graph.Command, then func(error)) {
 	pid, out, v, socket := 0, n.svc.out, e.view(n), ""
 	if in != nil {
 		pid = in.mainPid()
@@ -370,9 +380,8 @@ func (e *Engine) runHelper(n *node, in *instance, c graph.Command, what string) 
 		}
 	}
 	go func() {
-		if err := e.helper(v, c, helping{out, pid, socket}); err != nil {
-			e.post(func() { e.publish(n, n.show.State, fmt.Sprintf("%s: %v", what, err)) })
-		}
+		err := e.helper(v, c, helping{out, pid, socket})
+		e.post(func() { then(err) })
 	}()
 }
 

@@ -30,8 +30,7 @@ type Event struct {
 	// Reload says that the change asks for a reload, not a restart (EventFileChanged).
 	Reload bool
 	// Text is the error (EventSpawnFailed, EventProbeFailed), how a process ended where Code or Signal does not say it (EventExited),
-	// or the reason that the
-	// user is shown ("main.go changed").
+	// how a reload command failed (EventReloadEnded), or the reason that the user is shown ("main.go changed").
 	Text string
 }
 
@@ -51,6 +50,7 @@ const (
 	EventSpawned     EventKind = "spawned"      // the process exists
 	EventSpawnFailed EventKind = "spawn-failed" // it could not be made: Text, Transient
 	EventExited      EventKind = "exited"       // the main process ended: Code or Signal
+	EventReloadEnded EventKind = "reload-ended" // the reload command has ended: Text, if it failed
 	EventTreeGone    EventKind = "tree-gone"    // no process of the instance is left
 
 	EventProbeOK     EventKind = "probe-ok"     // one try of Probe passed

@@ -38,6 +38,8 @@ func (m *step) running(i *Instance) {
 		m.notifiedReady(i)
 	case EventReloading:
 		m.reloading(i)
+	case EventReloadEnded:
+		m.reloadEnded(i)
 	case EventStopping:
 		m.leave(i)
 		m.arm(&i.Alarms.Grace, TimerGrace, m.p.Stop.Timeout)
@@ -162,6 +164,17 @@ func (m *step) reloaded(i *Instance) {
 	m.cancel(&i.Alarms.Deadline, TimerDeadline)
 	i.Phase = Ready
 	m.judge(i)
+	if i.ReloadDue {
+		m.reloadOne(i)
+	}
+}
+
+// reloadEnded takes the end of the reload command; what changed while it ran asks for one more.
+func (m *step) reloadEnded(i *Instance) {
+	i.ReloadRuns, i.ReloadFailed = false, m.e.Text
+	if m.e.Text != "" {
+		m.note(i.ID, "reload command: "+m.e.Text)
+	}
 	if i.ReloadDue {
 		m.reloadOne(i)
 	}

@@ -223,7 +223,7 @@ func anyPolicy(t *rapid.T) Policy {
 }
 
 var wishes = []EventKind{
-	EventStart, EventStart, EventStop, EventStopNow, EventRestart, EventReload,
+	EventStart, EventStart, EventStop, EventStopNow, EventRestart, EventReload, EventReloadEnded,
 	EventRevive, EventFileChanged, EventDependency, EventResumed,
 }
 

@@ -77,6 +77,10 @@ type Instance struct {
 	ReloadAt time.Duration
 	// ReloadDue says that a reload follows once it is ready.
 	ReloadDue bool
+	// ReloadRuns says that its reload command runs, of which there is one at a time.
+	ReloadRuns bool
+	// ReloadFailed is how the last reload command failed; "" if it did not.
+	ReloadFailed string
 }
 
 // Result is how an instance ended.

@@ -13,7 +13,7 @@ func Step(p *Policy, s State, e Event) (State, []Action) {
 		m.timer(e.Timer)
 	case EventResumed:
 		m.resume()
-	case EventSpawned, EventSpawnFailed, EventExited, EventTreeGone,
+	case EventSpawned, EventSpawnFailed, EventExited, EventTreeGone, EventReloadEnded,
 		EventProbeOK, EventProbeFailed,
 		EventReady, EventReloading, EventStopping,
 		EventPing, EventTrigger, EventInterval, EventExtend:
@@ -172,16 +172,17 @@ func (m *step) reload() {
 }
 
 // reloadOne reloads i, or remembers to: what is not ready may have read the old
-// configuration, and have no handler for the signal yet.
+// configuration, and have no handler for the signal yet; so may a reload command that runs.
 func (m *step) reloadOne(i *Instance) {
-	switch i.Phase {
-	case Stopping:
-	case Starting, Reloading:
+	switch {
+	case i.Phase == Stopping:
+	case i.Phase == Starting, i.Phase == Reloading, i.ReloadRuns:
 		i.ReloadDue = true
 	default:
-		i.ReloadDue = false
+		i.ReloadDue, i.ReloadFailed = false, ""
 		i.ReloadAt = m.e.At
 		if m.p.ReloadCommand {
+			i.ReloadRuns = true
 			m.do(Action{Kind: DoReloadCommand, Instance: i.ID})
 		} else {
 			m.do(Action{Kind: DoSignal, Instance: i.ID, Signal: m.p.ReloadSignal})

@@ -77,7 +77,7 @@ func tableEvents(s State) []Event {
 			with(of(EventSpawnFailed, id), func(e *Event) { e.Transient, e.Text = true, "EAGAIN" }),
 			exit(id, 0), exit(id, 1), died(id, "TERM"), died(id, "KILL"), of(EventTreeGone, id),
 			ok(id, ProbeReady), bad(id, ProbeReady), ok(id, ProbeLive), bad(id, ProbeLive),
-			of(EventReady, id), of(EventReloading, id), of(EventStopping, id),
+			of(EventReady, id), of(EventReloading, id), of(EventReloadEnded, id), of(EventStopping, id),
 			of(EventPing, id), of(EventTrigger, id),
 			with(of(EventInterval, id), func(e *Event) { e.For = 5 * sec }),
 			extend(id, 60*sec),
