@@ -83,7 +83,7 @@ func (n *node) reloads() bool {
 		return false
 	}
 	in := n.svc.state.Main
-	return in.ID != 0 && (in.ReloadRuns || in.ReloadDue)
+	return in.ID != 0 && (in.Reload.Runs || in.Reload.Due)
 }
 
 // reloaded is the failure of the reload commands of nodes.
@@ -91,9 +91,9 @@ func (e *Engine) reloaded(names []string) error {
 	var failed error
 	err := e.call(func() {
 		for _, name := range names {
-			if n := e.byName[name]; n != nil && n.svc != nil && n.svc.state.Main.ReloadFailed != "" && failed == nil {
+			if n := e.byName[name]; n != nil && n.svc != nil && n.svc.state.Main.Reload.Failed != "" && failed == nil {
 				failed = &control.Error{
-					Code: control.CodeFailed, Message: fmt.Sprintf("%s: reload command: %s", name, n.svc.state.Main.ReloadFailed), Hint: "orrery logs " + name,
+					Code: control.CodeFailed, Message: fmt.Sprintf("%s: reload command: %s", name, n.svc.state.Main.Reload.Failed), Hint: "orrery logs " + name,
 				}
 			}
 		}

@@ -385,7 +385,7 @@ func (e *Engine) resume(n *node) {
 			})
 		case live != nil && !in.Alive:
 			e.later(func() { e.step(n, machine.Event{Kind: machine.EventSpawned, Instance: in.ID}) })
-		case in.ReloadRuns: // its command was ended, as nobody waits for it any more
+		case in.Reload.Runs: // its command was ended, as nobody waits for it any more
 			e.later(func() {
 				e.step(n, machine.Event{Kind: machine.EventReloadEnded, Instance: in.ID, Text: "it was cut off"})
 				e.step(n, machine.Event{Kind: machine.EventReload})

@@ -126,7 +126,7 @@ func (m *step) ready(i *Instance) {
 	if m.p.Watchdog.RequireReady {
 		m.guard(i)
 	}
-	if i.ReloadDue {
+	if i.Reload.Due {
 		m.reloadOne(i)
 	}
 	if i != &m.s.Other {
@@ -150,7 +150,7 @@ func (m *step) notifiedReady(i *Instance) {
 
 // reloading begins a reload, unless RELOADING=1 was sent before the last one was asked for.
 func (m *step) reloading(i *Instance) {
-	stale := m.e.Sent != 0 && m.e.Sent < i.ReloadAt
+	stale := m.e.Sent != 0 && m.e.Sent < i.Reload.At
 	if stale || i.Phase == Starting || i.Phase == Reloading {
 		return
 	}
@@ -164,18 +164,18 @@ func (m *step) reloaded(i *Instance) {
 	m.cancel(&i.Alarms.Deadline, TimerDeadline)
 	i.Phase = Ready
 	m.judge(i)
-	if i.ReloadDue {
+	if i.Reload.Due {
 		m.reloadOne(i)
 	}
 }
 
 // reloadEnded takes the end of the reload command; what changed while it ran asks for one more.
 func (m *step) reloadEnded(i *Instance) {
-	i.ReloadRuns, i.ReloadFailed = false, m.e.Text
+	i.Reload.Runs, i.Reload.Failed = false, m.e.Text
 	if m.e.Text != "" {
 		m.note(i.ID, "reload command: "+m.e.Text)
 	}
-	if i.ReloadDue {
+	if i.Reload.Due {
 		m.reloadOne(i)
 	}
 }

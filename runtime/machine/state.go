@@ -73,14 +73,16 @@ type Instance struct {
 	Alarms Alarms
 	// Watchdog is the interval in force; 0 is none.
 	Watchdog time.Duration
-	// ReloadAt is when a reload was last asked for.
-	ReloadAt time.Duration
-	// ReloadDue says that a reload follows once it is ready.
-	ReloadDue bool
-	// ReloadRuns says that its reload command runs, of which there is one at a time.
-	ReloadRuns bool
-	// ReloadFailed is how the last reload command failed; "" if it did not.
-	ReloadFailed string
+	// Reload is what is known of its reloads.
+	Reload Reload
+}
+
+// Reload is what is known of the reloads of an instance.
+type Reload struct {
+	At     time.Duration // when one was last asked for
+	Due    bool          // one follows: once it is ready, or the command has ended
+	Runs   bool          // the reload command runs, of which there is one at a time
+	Failed string        // how the last command failed; "" if it did not
 }
 
 // Result is how an instance ended.

@@ -176,13 +176,13 @@ func (m *step) reload() {
 func (m *step) reloadOne(i *Instance) {
 	switch {
 	case i.Phase == Stopping:
-	case i.Phase == Starting, i.Phase == Reloading, i.ReloadRuns:
-		i.ReloadDue = true
+	case i.Phase == Starting, i.Phase == Reloading, i.Reload.Runs:
+		i.Reload.Due = true
 	default:
-		i.ReloadDue, i.ReloadFailed = false, ""
-		i.ReloadAt = m.e.At
+		i.Reload.Due, i.Reload.Failed = false, ""
+		i.Reload.At = m.e.At
 		if m.p.ReloadCommand {
-			i.ReloadRuns = true
+			i.Reload.Runs = true
 			m.do(Action{Kind: DoReloadCommand, Instance: i.ID})
 		} else {
 			m.do(Action{Kind: DoSignal, Instance: i.ID, Signal: m.p.ReloadSignal})
