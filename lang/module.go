@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"go.starlark.net/resolve"
@@ -126,6 +127,16 @@ func resolveLoad(name string, from ref) (ref, error) {
 	return f, nil
 }
 
+// noLibrary says which libraries there are, or the one that was meant.
+func (r *run) noLibrary(name string) error {
+	names, _ := fs.Glob(r.opt.Std, "*.star")
+	names = slices.DeleteFunc(names, func(n string) bool { return strings.HasSuffix(n, "_test.star") })
+	if near := graph.Suggest(name, names); near != "" {
+		return fmt.Errorf("there is no such library; did you mean @std//%s?", near)
+	}
+	return fmt.Errorf("there is no such library; there is %s", strings.Join(names, ", "))
+}
+
 // read returns the text of a module.
 func (r *run) readModule(f ref) ([]byte, error) {
 	if f.kind == inStd {
@@ -134,8 +145,7 @@ func (r *run) readModule(f ref) ([]byte, error) {
 		}
 		b, err := fs.ReadFile(r.opt.Std, f.path)
 		if errors.Is(err, fs.ErrNotExist) {
-			names, _ := fs.Glob(r.opt.Std, "*.star")
-			err = fmt.Errorf("there is no such library; there is %s", strings.Join(names, ", "))
+			err = r.noLibrary(f.path)
 		}
 		return b, err
 	}

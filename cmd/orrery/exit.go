@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"orrery/lang"
 	"orrery/lang/graph"
@@ -159,6 +160,20 @@ func hintOf(err error) string {
 		return "orrery help shows how"
 	}
 	return ""
+}
+
+// flagError is a mistake in a flag, with the one that was meant.
+func flagError(c *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) || unknown.GetSpecifiedShortnames() != "" {
+		return usageError{err}
+	}
+	var names []string
+	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if near := graph.Suggest(unknown.GetSpecifiedName(), names); near != "" {
+		return hinted{usageError{err}, fmt.Sprintf("did you mean --%s?", near)}
+	}
+	return hinted{usageError{err}, "orrery help " + strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" ") + " shows what it takes"}
 }
 
 func noArgs(c *cobra.Command, args []string) error {

@@ -113,7 +113,7 @@ order and in parallel, services with ports, sockets, probes and restarts.
 	root.SetHelpCommandGroupID(groupShare)
 	root.SetCompletionCommandGroupID(groupShare)
 	a.flags(root.PersistentFlags())
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(flagError)
 	for _, v := range verbs() {
 		c := v.make(a)
 		c.GroupID = v.group

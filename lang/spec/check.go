@@ -8,8 +8,6 @@ import (
 	"strings"
 
 	"go.starlark.net/starlark"
-
-	"orrery/lang/graph"
 )
 
 // Problem is a mistake in the arguments of a call.
@@ -86,12 +84,13 @@ func (c *checker) arguments(r *Record, v reflect.Value, args starlark.Tuple, kwa
 			given[r.plan.positional[i]] = a
 		}
 	}
+	meant := map[string]bool{} // by unknown names
 	for _, kv := range kwargs {
 		name := string(kv[0].(starlark.String))
 		i, ok := r.byName[name]
 		switch {
 		case !ok:
-			c.unknown(r, name)
+			meant[c.unknown(r, name)] = true
 		case given[i] != nil:
 			c.field = name
 			c.problem("argument-twice", "", "given twice, by position and by name")
@@ -104,7 +103,7 @@ func (c *checker) arguments(r *Record, v reflect.Value, args starlark.Tuple, kwa
 		switch {
 		case given[i] != nil:
 			c.given(r, i, given[i], v)
-		case f.Required():
+		case f.Required() && !meant[f.Name]:
 			c.field = ""
 			c.problem("missing-argument", f.Doc, "missing argument %s", f.Name)
 		}
@@ -174,7 +173,8 @@ func (c *checker) example(r *Record) string {
 	return ""
 }
 
-func (c *checker) unknown(r *Record, name string) {
+// unknown reports an argument that there is none of, and gives the name that may be meant.
+func (c *checker) unknown(r *Record, name string) (meant string) {
 	var names []string
 	for _, f := range r.all {
 		names = append(names, f.Name)
@@ -183,12 +183,13 @@ func (c *checker) unknown(r *Record, name string) {
 	if len(names) > 12 {
 		hint = "orrery help " + r.Builtin + " lists what it takes"
 	}
-	if s := graph.Suggest(name, names); s != "" {
-		hint = fmt.Sprintf("did you mean %q?", s)
+	if meant = meantBy(name, names); meant != "" {
+		hint = fmt.Sprintf("did you mean %q?", meant)
 	}
 	c.field, c.path = "", c.path[:0]
 	c.problem("unknown-argument", hint, "unknown argument %q", name)
 	c.call.Problems[len(c.call.Problems)-1].Field = name
+	return meant
 }
 
 func (c *checker) exactly(r *Record, group []string, given []starlark.Value) {

@@ -23,7 +23,7 @@ type ErrNoEngine struct {
 // Error says which of the two it is.
 func (e *ErrNoEngine) Error() string {
 	if e.Cause == nil {
-		return "no engine runs here; start one with `orrery up`"
+		return "no engine runs here"
 	}
 	return fmt.Sprintf("cannot reach the engine at %s: %v", e.Socket, e.Cause)
 }

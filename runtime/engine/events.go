@@ -130,6 +130,9 @@ func (e *Engine) status(n *node) api.NodeStatus {
 	if n.svc == nil || !n.live() {
 		return s
 	}
+	if s.Reason == "" && s.State == string(machine.Starting) {
+		s.Reason = n.svc.state.Main.Ready.Text
+	}
 	if s.PID != 0 && !s.StartedAt.IsZero() {
 		s.UptimeMS = time.Since(s.StartedAt).Milliseconds()
 	}

@@ -259,7 +259,7 @@ func (h *Handler) wait(ctx context.Context, params json.RawMessage) (any, error)
 		wctx, cancel = context.WithTimeout(ctx, time.Duration(p.TimeoutMS)*time.Millisecond)
 		defer cancel()
 	}
-	failed, err := h.Engine.Settle(wctx, names)
+	failed, err := h.Engine.settleProven(wctx, names)
 	switch {
 	case err != nil && wctx.Err() != nil && ctx.Err() == nil:
 		return nil, &control.Error{Code: control.CodeTimeout, Message: h.Engine.overdue(names)}
@@ -294,8 +294,8 @@ func (e *Engine) overdue(names []string) (text string) {
 		for _, name := range names {
 			if n := e.byName[name]; !e.settled(n) {
 				text = fmt.Sprintf("timed out: %s is %s", name, n.show.State)
-				if n.show.Reason != "" {
-					text += " (" + n.show.Reason + ")"
+				if why := e.status(n).Reason; why != "" {
+					text += " (" + why + ")"
 				}
 				return
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"orrery/lang/graph"
 	"orrery/runtime/control"
@@ -85,6 +86,48 @@ func (e *Engine) Settle(ctx context.Context, names []string) (failed []api.NodeS
 		}
 	})
 	return failed, err
+}
+
+// proven is how long a service that has no readiness check must have lived for a wait to take it for ready: most programs that cannot
+// run end sooner.
+const proven = 100 * time.Millisecond
+
+// settleProven is Settle, and takes a service without a readiness check for ready only when it has lived for a moment. What depends on
+// it does not wait for that.
+func (e *Engine) settleProven(ctx context.Context, names []string) (failed []api.NodeStatus, err error) {
+	for {
+		failed, err = e.Settle(ctx, names)
+		rest := time.Duration(0)
+		if err == nil && len(failed) == 0 {
+			err = e.call(func() { rest = e.unproven(names) })
+		}
+		if rest <= 0 {
+			return failed, err
+		}
+		passed := make(chan struct{})
+		stop := e.opt.Clock.AfterFunc(rest, func() { close(passed) })
+		select {
+		case <-passed:
+		case <-ctx.Done():
+			stop()
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// unproven is how long it takes until the last of the services without a readiness check has lived for a moment.
+func (e *Engine) unproven(names []string) (rest time.Duration) {
+	now := e.opt.Clock.Now()
+	for _, name := range names {
+		n := e.byName[name]
+		if n == nil || n.svc == nil || readyProbe(n.def.Service) != nil {
+			continue
+		}
+		if in := n.svc.state.Main; in.Alive && in.Phase != machine.Stopping {
+			rest = max(rest, in.Since+proven-now)
+		}
+	}
+	return rest
 }
 
 // Gone waits until nothing of the nodes runs any more, nor is going to by its

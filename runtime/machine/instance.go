@@ -184,15 +184,15 @@ func (m *step) reloadEnded(i *Instance) {
 func (m *step) probed(i *Instance, ok bool) {
 	switch {
 	case m.e.Probe == ProbeReady && m.p.Ready == ReadyByProbe && i.Phase == Starting:
-		i.Ready = i.Ready.add(ok, Threshold{Success: m.p.ReadyCount.Success, Failure: never})
+		i.Ready = i.Ready.add(ok, m.e.Text, Threshold{Success: m.p.ReadyCount.Success, Failure: never})
 		if i.Ready.Good {
 			m.ready(i)
 		}
 	case m.e.Probe == ProbeReady && m.p.Ready == ReadyByProbe:
-		i.Ready = i.Ready.add(ok, m.p.ReadyCount)
+		i.Ready = i.Ready.add(ok, m.e.Text, m.p.ReadyCount)
 		m.judge(i)
 	case m.e.Probe == ProbeLive && m.p.Live && i.Phase != Starting:
-		i.Live = i.Live.add(ok, m.p.LiveCount)
+		i.Live = i.Live.add(ok, m.e.Text, m.p.LiveCount)
 		if i.Live.Bad && m.p.Restart.On.restarts() {
 			m.fail(i, "unhealthy: "+m.probeFailure(i.Live), "")
 			return
@@ -217,8 +217,9 @@ func (m *step) judge(i *Instance) {
 // never is a threshold that no row of results reaches.
 const never = int(^uint(0) >> 1)
 
-// add counts one more result.
-func (t Tally) add(ok bool, th Threshold) Tally {
+// add counts one more result; text is how it failed.
+func (t Tally) add(ok bool, text string, th Threshold) Tally {
+	t.Text = text
 	// The counts stand still at the threshold, so that they cannot overflow.
 	if ok {
 		t.Run = min(max(t.Run, 0)+1, max(th.Success, 1))

@@ -317,7 +317,7 @@ func TestThresholds(t *testing.T) {
 	run, th := 0, Threshold{Success: 2, Failure: 3}
 	for n := range 1000 {
 		ok := (n*n/7+n/3)%3 != 0
-		tally = tally.add(ok, th)
+		tally = tally.add(ok, "", th)
 		if ok == (run > 0) && run != 0 {
 			run += pick(ok, 1, -1)
 		} else {

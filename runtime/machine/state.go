@@ -99,6 +99,8 @@ type Tally struct {
 	Run  int  // results of one sort in a row: successes above 0, failures below
 	Good bool // the threshold of success was met, that of failure not since
 	Bad  bool // the threshold of failure was met, that of success not since
+	// Text is how the last one failed; "" if it did not.
+	Text string
 }
 
 // Alarm is one timer that may be armed.

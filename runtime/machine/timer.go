@@ -64,7 +64,11 @@ func (m *step) ranOut(i *Instance, kind TimerKind, after time.Duration) {
 			m.reloaded(i)
 			return
 		}
-		m.fail(i, "did not become ready within "+length(after), "")
+		why := "did not become ready within " + length(after)
+		if i.Ready.Text != "" {
+			why += ": " + i.Ready.Text
+		}
+		m.fail(i, why, "")
 	case TimerWatchdog:
 		m.fail(i, "watchdog: no ping for "+length(after), "ABRT")
 	case TimerGrace:

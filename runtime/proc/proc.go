@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -239,7 +240,7 @@ func (e *StartError) Error() string {
 	switch e.Op {
 	case "find":
 		if len(e.Tried) > 0 {
-			return fmt.Sprintf("cannot find the program %q in %s (the PATH of its environment)", e.Path, strings.Join(e.Tried, ", "))
+			return fmt.Sprintf("cannot find the program %q in %s (the PATH of its environment)", e.Path, some(e.Tried))
 		}
 		return fmt.Sprintf("cannot find the program %q: %v", e.Path, e.Err)
 	case "run":
@@ -252,6 +253,23 @@ func (e *StartError) Error() string {
 		return fmt.Sprintf("cannot start a process for %q: %v", e.Path, e.Err)
 	}
 	return fmt.Sprintf("cannot set %s %q: %v", e.Op, e.Path, e.Err)
+}
+
+// someFolders is how many folders of a PATH an error names.
+const someFolders = 6
+
+// some names folders, each once and not too many.
+func some(folders []string) string {
+	var all []string
+	for _, f := range folders {
+		if !slices.Contains(all, f) {
+			all = append(all, f)
+		}
+	}
+	if len(all) <= someFolders {
+		return strings.Join(all, ", ")
+	}
+	return fmt.Sprintf("%s and %d more folders", strings.Join(all[:someFolders-1], ", "), len(all)-someFolders+1)
 }
 
 // remedy is what to do about an error of execve.
