@@ -262,7 +262,7 @@ func (h *Handler) wait(ctx context.Context, params json.RawMessage) (any, error)
 	failed, err := h.Engine.settleProven(wctx, names)
 	switch {
 	case err != nil && wctx.Err() != nil && ctx.Err() == nil:
-		return nil, &control.Error{Code: control.CodeTimeout, Message: h.Engine.overdue(names)}
+		return nil, h.Engine.overdue(names)
 	case err != nil:
 		return nil, err
 	case len(failed) > 0:
@@ -289,20 +289,21 @@ func (e *Engine) waited(targets []string) (names []string, err error) {
 }
 
 // overdue says who a wait that ran out was waiting for.
-func (e *Engine) overdue(names []string) (text string) {
+func (e *Engine) overdue(names []string) error {
+	late := &control.Error{Code: control.CodeTimeout, Message: "timed out"}
 	e.call(func() {
 		for _, name := range names {
 			if n := e.byName[name]; !e.settled(n) {
-				text = fmt.Sprintf("timed out: %s is %s", name, n.show.State)
+				late.Message = fmt.Sprintf("timed out: %s is %s", name, n.show.State)
 				if why := e.status(n).Reason; why != "" {
-					text += " (" + why + ")"
+					late.Message += " (" + why + ")"
 				}
+				late.Hint = "orrery logs " + name
 				return
 			}
 		}
-		text = "timed out"
 	})
-	return text
+	return late
 }
 
 func (h *Handler) events(ctx context.Context, params json.RawMessage, emit func(any) error) error {
