@@ -43,8 +43,7 @@ A service without a terminal only shows its output: its input is /dev/null.`,
 			}
 			return nil
 		},
-		ValidArgsFunction: a.completeTargets,
-		RunE:              func(c *cobra.Command, args []string) error { return a.attach(c.Context(), args[0]) },
+		RunE: func(c *cobra.Command, args []string) error { return a.attach(c.Context(), args[0]) },
 	}
 }
 

@@ -37,9 +37,6 @@ With --json: [{"module", "about"}] without a module, {"module", "text"} with one
 			}
 			return nil
 		},
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return libraries(), cobra.ShellCompDirectiveDefault
-		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return a.listLibraries()
@@ -64,12 +61,20 @@ func libraries() []string {
 	return all
 }
 
+// offered is a library inside the binary, in the JSON of doc.
+type offered struct {
+	Module string `json:"module"`
+	About  string `json:"about"` // its first line
+}
+
+// moduleDoc is the JSON of doc with a module.
+type moduleDoc struct {
+	Module string `json:"module"`
+	Text   string `json:"text"`
+}
+
 func (a *app) listLibraries() error {
-	type library struct {
-		Module string `json:"module"`
-		About  string `json:"about"`
-	}
-	all := []library{}
+	all := []offered{}
 	t := table{head: []string{"library", "about"}}
 	for _, m := range libraries() {
 		text, err := lang.Doc(stdlib.FS, m)
@@ -80,7 +85,7 @@ func (a *app) listLibraries() error {
 		if lines := strings.SplitN(text, "\n", 4); len(lines) > 2 && !strings.HasPrefix(lines[2], "def ") {
 			about = lines[2]
 		}
-		all = append(all, library{m, about})
+		all = append(all, offered{m, about})
 		t.rows = append(t.rows, []cell{{m, ""}, {about, ""}})
 	}
 	if a.json {
@@ -110,7 +115,7 @@ func (a *app) doc(name string) error {
 		return err
 	}
 	if a.json {
-		return a.printJSON(map[string]string{"module": module, "text": text})
+		return a.printJSON(moduleDoc{module, text})
 	}
 	_, err = fmt.Print(text)
 	return err

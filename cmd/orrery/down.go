@@ -231,8 +231,12 @@ func (a *app) replaceEngine(ctx context.Context) error {
 		return err
 	}
 	defer next.Close()
-	if _, err := statusOf(ctx, next, nil); err != nil {
+	st, err := statusOf(ctx, next, nil)
+	if err != nil {
 		return err
+	}
+	if a.json {
+		return a.printJSON(st)
 	}
 	a.say("the engine is now %s, pid %d; nothing else was restarted", next.Version(), next.PID())
 	return nil

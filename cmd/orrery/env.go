@@ -43,10 +43,9 @@ Formats: shell (export K='v'), dotenv (K=v), json ({"K": "v"}).`,
 			}
 			return nil
 		},
-		ValidArgsFunction: a.completeTargets,
 		RunE: func(c *cobra.Command, args []string) error {
-			if a.json && !c.Flags().Changed("format") {
-				format = "json"
+			if err := a.asJSON(c, &format); err != nil {
+				return err
 			}
 			if !slices.Contains(formats, format) {
 				return hinted{usageError{fmt.Errorf("--format: got %q, want %s", format, strings.Join(formats, ", "))}, didYouMean(format, formats)}
@@ -63,7 +62,6 @@ Formats: shell (export K='v'), dotenv (K=v), json ({"K": "v"}).`,
 		},
 	}
 	c.Flags().StringVar(&format, "format", "shell", "`FORMAT` is "+strings.Join(formats, ", "))
-	c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 

@@ -35,7 +35,6 @@ cannot be run.`,
 		Example: `  orrery exec -- psql                   the database, without its port by hand
   orrery exec web -- env | grep URL
   orrery exec web                       web itself, here in the foreground`,
-		ValidArgsFunction: a.completeTargets,
 		RunE: func(c *cobra.Command, args []string) error {
 			names, argv := args, []string(nil)
 			if n := c.ArgsLenAtDash(); n >= 0 {

@@ -33,6 +33,9 @@ stdout and the exit code is 1. With --json the list is an array of paths.`,
   orrery fmt - < services.star`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if slices.Equal(args, []string{"-"}) {
+				if a.json {
+					return usageError{errors.New("fmt - prints the formatted text, not JSON")}
+				}
 				return formatStdin(check)
 			}
 			files, err := a.starFiles(args)

@@ -28,10 +28,9 @@ Formats:
 		Example: `  orrery graph                            as text
   orrery graph web --format mermaid       for a README
   orrery graph --format dot | dot -Tsvg   as a picture, with Graphviz`,
-		ValidArgsFunction: a.completeTargets,
 		RunE: func(c *cobra.Command, args []string) error {
-			if a.json && !c.Flags().Changed("format") {
-				format = "json"
+			if err := a.asJSON(c, &format); err != nil {
+				return err
 			}
 			f, ok := export.Find(format)
 			if !ok {
@@ -49,7 +48,6 @@ Formats:
 		},
 	}
 	c.Flags().StringVar(&format, "format", "ascii", "`FORMAT` is "+strings.Join(names, ", "))
-	c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 

@@ -271,22 +271,24 @@ func (l *library) vendor(names []string) error {
 	if err != nil {
 		return err
 	}
+	copied := []string{}
 	for _, p := range pins {
 		if err := l.store.Vendor(l.ctx, l.root, p); err != nil {
 			return err
 		}
+		copied = append(copied, p.Name)
 		l.say("copied %s %s to %s", p.Name, version7(p), filepath.Join(libs.VendorName, p.Name))
 	}
-	if len(names) > 0 {
-		return nil
-	}
 	for _, n := range libs.Vendored(l.root) {
-		if _, ok := l.lock.Pin(n); !ok {
+		if _, ok := l.lock.Pin(n); !ok && len(names) == 0 {
 			if err := libs.Unvendor(l.root, n); err != nil {
 				return err
 			}
 			l.say("removed %s, which is not pinned", filepath.Join(libs.VendorName, n))
 		}
+	}
+	if l.json {
+		return l.printJSON(copied)
 	}
 	return nil
 }
@@ -333,6 +335,9 @@ func (l *library) remove(names []string) error {
 		if slices.Contains(libs.Vendored(l.root), n) {
 			errs = append(errs, libs.Unvendor(l.root, n))
 		}
+	}
+	if l.json {
+		errs = append(errs, l.printJSON(names))
 	}
 	return errors.Join(errs...)
 }

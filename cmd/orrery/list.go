@@ -29,7 +29,6 @@ With --json it prints an array of nodes:
   orrery list shop          the subtree shop
   orrery list --params      what --set takes
   orrery list --json | jq -r '.[].name'`,
-		ValidArgsFunction: a.completeTargets,
 		RunE: func(c *cobra.Command, args []string) error {
 			p, err := a.load(c.Context())
 			if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"orrery/runtime/control"
+	"orrery/runtime/control/api"
 	"orrery/runtime/history"
 )
 
@@ -37,15 +38,17 @@ With --json it prints one array, also when it is empty:
   what-ran       [{"run", "when", "name", "kind", "action", "took_ms", "state", "reason", "cause",
                    "exit": {"code", "signal"}, "why": [texts]}]
   failed         as what-ran
+  restarts       [{"run", "at", "name", "nth", "reason", "cause", "exit", "up_us", "gave_up"}]
   slowest        [{"name", "runs", "median_ms", "max_ms", "last_ms", "last_run"}]
   critical-path  [{"run", "name", "kind", "from_us", "to_us", "waited_us", "waited_for"}]`,
 		Example: `  orrery log                          the last runs
   orrery log what-ran --run last      what the last one ran, and why
   orrery log failed -n 5
+  orrery log restarts                 which services were started again, and why
   orrery log slowest --json | jq -r '.[0].name'`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				words := []string{"what-ran", "failed", "slowest", "critical-path"}
+				words := []string{"what-ran", "failed", "restarts", "slowest", "critical-path"}
 				return hinted{usageError{fmt.Errorf("log: got %q, want %s", args[0], strings.Join(words, ", "))}, didYouMean(args[0], words)}
 			}
 			return nil
@@ -56,11 +59,11 @@ With --json it prints one array, also when it is empty:
 	sub := func(use, short, example string, run func() error) {
 		s := &cobra.Command{Use: use, Short: short, Example: "  orrery log " + example, Args: noArgs, RunE: func(*cobra.Command, []string) error { return run() }}
 		s.Flags().StringVar(&f.run, "run", "", "of one `RUN` alone: an id or a part of it, last, up")
-		s.RegisterFlagCompletionFunc("run", a.completeRuns)
 		c.AddCommand(s)
 	}
 	sub("what-ran", "List the tasks that ran, and why", "what-ran --run last", func() error { return a.logRan(f) })
 	sub("failed", "List what failed, with the reason", "failed -n 5", func() error { return a.logFailed(f) })
+	sub("restarts", "List the restarts of services, and why", "restarts --run up", func() error { return a.logRestarts(f) })
 	sub("slowest", "List the tasks that take longest", "slowest", func() error { return a.logSlowest(f) })
 	sub("critical-path", "List what decided how long a run took", "critical-path --run up", func() error { return a.logPath(f) })
 	return c
@@ -186,16 +189,16 @@ type deed struct {
 	Reason string    `json:"reason,omitempty"`
 	Why    []string  `json:"why,omitempty"`
 	Cause  string    `json:"cause,omitempty"`
-	Exit   any       `json:"exit,omitempty"`
+	Exit   *api.Exit `json:"exit,omitempty"`
 }
 
 func deedOf(r *history.Run, n *history.Node) deed {
 	d := deed{
 		Run: r.ID, When: r.Started.Add(time.Duration(n.Started) * time.Microsecond), Name: n.Name, Kind: n.Kind, Action: n.Action(),
-		Took: millis(n.Took()), State: n.State, Reason: n.Reason, Why: n.Why, Cause: n.Cause,
+		Took: millis(n.Took()), State: n.State, Reason: n.Reason, Why: n.Why, Cause: n.Cause, Exit: n.Exit,
 	}
-	if n.Exit != nil {
-		d.Exit = n.Exit
+	if n.Broke() && !n.Bad() {
+		d.Action = "restarted"
 	}
 	return d
 }
@@ -218,11 +221,12 @@ func (a *app) logRan(f logFlags) error {
 	return a.deeds(first(rows, f.most), err, "no task has run")
 }
 
+// logFailed lists what came to a bad end; also what a restart followed.
 func (a *app) logFailed(f logFlags) error {
 	rows := []deed{}
 	err := a.eachRun(f, func(_ control.Place, r *history.Run) bool {
 		for i := len(r.Nodes) - 1; i >= 0; i-- {
-			if n := &r.Nodes[i]; n.Bad() {
+			if n := &r.Nodes[i]; n.Broke() {
 				rows = append(rows, deedOf(r, n))
 			}
 		}
@@ -257,6 +261,45 @@ func (a *app) deeds(rows []deed, err error, none string) error {
 			color = red
 		}
 		t.rows = append(t.rows, []cell{{d.Run, dim}, {when(d.When), dim}, {d.Name, bold}, {d.Action, color}, {took, ""}, {oneLine(why), ""}})
+	}
+	return t.write(os.Stdout, a, columns())
+}
+
+// restarted is a row of restarts.
+type restarted struct {
+	Run string `json:"run"`
+	history.Restart
+}
+
+// logRestarts lists which services were started again, and why, the last first.
+func (a *app) logRestarts(f logFlags) error {
+	rows := []restarted{}
+	err := a.eachRun(f, func(_ control.Place, r *history.Run) bool {
+		all := r.Restarts("")
+		slices.Reverse(all)
+		for _, again := range all {
+			rows = append(rows, restarted{r.ID, again})
+		}
+		return f.most == 0 || len(rows) < f.most
+	})
+	if err != nil {
+		return err
+	}
+	rows = first(rows, f.most)
+	if a.json {
+		return a.printJSON(rows)
+	}
+	if len(rows) == 0 {
+		a.say("no service was restarted")
+		return nil
+	}
+	t := table{head: []string{"RUN", "WHEN", "NAME", "WHY"}}
+	for _, r := range rows {
+		color := ""
+		if r.GaveUp {
+			color = red
+		}
+		t.rows = append(t.rows, []cell{{r.Run, dim}, {when(r.At), dim}, {r.Name, bold}, {restartText(r.Restart), color}})
 	}
 	return t.write(os.Stdout, a, columns())
 }

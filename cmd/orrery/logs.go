@@ -53,7 +53,6 @@ With --json it prints a line for each line:
   orrery logs web -f                 follow web, from its last 10 lines
   orrery logs --since 10m --grep 'panic|ERROR'
   orrery logs web --stream out > web.txt`,
-		ValidArgsFunction: a.completeTargets,
 		RunE: func(c *cobra.Command, args []string) error {
 			if f.follow && len(args) > 0 && strings.HasSuffix(args[0], ".star") {
 				return hinted{usageError{fmt.Errorf("-f of logs is --follow, and %s is no node", args[0])}, "write --file " + args[0]}

@@ -63,6 +63,7 @@ func verbs() []verb {
 		{groupEdit, fmtCommand},
 		{groupEdit, testCommand},
 		{groupEdit, docCommand},
+		{groupEdit, replCommand},
 		{groupEdit, libCommand},
 		{groupShare, versionCommand},
 	}
@@ -120,7 +121,11 @@ order and in parallel, services with ports, sockets, probes and restarts.
 		root.AddCommand(c)
 	}
 	root.AddCommand(engineCommand(a))
-	root.SetHelpCommand(helpCommand(a, root))
+	help := helpCommand(a, root)
+	root.SetHelpCommand(help)
+	a.completions(root, help)
+	root.PersistentPreRunE = a.refuseJSON
+	root.SetHelpFunc(a.helpFunc(root.HelpFunc()))
 	return root
 }
 
@@ -142,12 +147,19 @@ func released() string {
 	return ""
 }
 
+// versions is the JSON of version.
+type versions struct {
+	Version string `json:"version"` // "devel" for a build that has none
+	JSON    int    `json:"json"`    // of all that --json prints
+}
+
 func versionCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: noArgs,
+		Example: "  orrery version\n  orrery version --json",
 		RunE: func(*cobra.Command, []string) error {
 			if a.json {
-				return a.printJSON(map[string]string{"version": version()})
+				return a.printJSON(versions{version(), jsonVersion})
 			}
 			fmt.Println("orrery", version())
 			return nil

@@ -33,7 +33,6 @@ With --json it prints one object:
 		Example: `  orrery plan                 a bare up
   orrery plan web --resolve   with ports and paths
   orrery plan --json | jq -r '.order[]'`,
-		ValidArgsFunction: a.completeTargets,
 		RunE: func(c *cobra.Command, args []string) error {
 			p, err := a.load(c.Context())
 			if err != nil {

@@ -32,7 +32,6 @@ With --json it prints {"node", "port", "number", "source"}, where source is
 			}
 			return nil
 		},
-		ValidArgsFunction: a.completeTargets,
 		RunE: func(c *cobra.Command, args []string) error {
 			p, err := a.load(c.Context())
 			if err != nil {

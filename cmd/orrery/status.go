@@ -38,7 +38,6 @@ With --json it prints one object, with -w --json one object a line at each chang
 		Example: `  orrery status
   orrery status web worker
   orrery status --json | jq -r '.nodes[] | select(.state != "ready") | .name'`,
-		ValidArgsFunction: a.completeTargets,
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()

@@ -54,8 +54,10 @@ With --json it prints the record as one object; offsets are microseconds since "
 			}
 			return nil
 		},
-		ValidArgsFunction: a.completeRuns,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
+			if a.json && c.Flags().Changed("format") {
+				return twoForms(format)
+			}
 			for _, f := range history.Formats() {
 				if f.Name == format {
 					return a.trace(strings.Join(args, ""), f, all, rows)
@@ -67,7 +69,6 @@ With --json it prints the record as one object; offsets are microseconds since "
 	c.Flags().StringVar(&format, "format", "text", "`FORMAT` is "+strings.Join(names, ", "))
 	c.Flags().BoolVar(&all, "all", false, "of an up also what came after its start-up")
 	c.Flags().IntVarP(&rows, "rows", "n", rows, "show `N` nodes besides the critical ones, those that took longest; 0: all")
-	c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 
@@ -86,14 +87,17 @@ func (a *app) trace(name string, f history.Format, all bool, rows int) error {
 	}
 	t := run.Trace(all, now)
 	if a.json {
-		return a.printJSON(struct {
-			*history.Run
-			Until int64          `json:"until_us"`
-			Path  []history.Step `json:"critical_path"`
-		}{t.Run, t.Until, append([]history.Step{}, t.Path...)})
+		return a.printJSON(traced{t.Run, t.Until, append([]history.Step{}, t.Path...)})
 	}
 	mark := func(s string) string { return a.tint(red, s) }
 	return f.Write(os.Stdout, t, history.TextOptions{Width: columns(), Rows: rows, Mark: mark})
+}
+
+// traced is a run in the JSON of trace: the record, and what is read from it.
+type traced struct {
+	*history.Run
+	Until int64          `json:"until_us"` // where the time line ends
+	Path  []history.Step `json:"critical_path"`
 }
 
 // The outcomes of a record that is open: its engine runs, or was killed.
@@ -137,18 +141,4 @@ func noRun(err error) error {
 		return hinted{err, "orrery run and orrery up leave one"}
 	}
 	return hinted{usageError{err}, "orrery log lists the runs"}
-}
-
-// completeRuns offers the ids of the kept runs to the shell.
-func (a *app) completeRuns(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	place, err := a.barePlace()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	list, _ := historyOf(place).List()
-	names := []string{"last\tthe last run or up", "up\tthe last up"}
-	for _, r := range list {
-		names = append(names, r.ID+"\t"+commandOf(r))
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -68,7 +69,10 @@ every task with a schedule, which runs at its times and not when up begins.
 
 In the foreground it shows what they print; the first ^C stops all that it
 started, dependents first, the second at once. A second "up" joins the engine
-that runs already and releases only what is its own.`,
+that runs already and releases only what is its own.
+
+With --json it prints an event a line while it is in the foreground, and with -d
+--wait the status.`,
 		Example: `  orrery up                  everything, in the foreground
   orrery up web worker       these and what they need
   orrery up -d --wait=60s    in the background; fails when it is not ready in time`,
@@ -322,6 +326,9 @@ func (s *session) watch(ctx context.Context, since uint64) (ended <-chan error) 
 			}
 			if ours[ev.Node] || ev.Node == "" {
 				s.screen.event(ev)
+				if s.app.json {
+					os.Stdout.Write(append(bytes.TrimSpace(raw), '\n')) // an event a line; who reads no more is no reason to end
+				}
 			}
 			return nil
 		})

@@ -26,8 +26,7 @@ Ports are those of the running engine; when none runs, those of the last run,
 else those declared. With --json it prints {"node", "label", "url"}.`,
 		Example: `  curl "$(orrery url web)"
   psql "$(orrery url db)"`,
-		Args:              oneName("url"),
-		ValidArgsFunction: a.completeTargets,
+		Args: oneName("url"),
 		RunE: func(c *cobra.Command, args []string) error {
 			u, err := a.urlOf(c.Context(), args[0])
 			if err != nil {
@@ -48,9 +47,8 @@ func openCommand(a *app) *cobra.Command {
 		Short: "Open a service's link in the browser",
 		Long: `Opens what "orrery url" prints with xdg-open or open. Where there is no browser, or
 no screen, it prints the URL.`,
-		Example:           "  orrery open web",
-		Args:              oneName("open"),
-		ValidArgsFunction: a.completeTargets,
+		Example: "  orrery open web",
+		Args:    oneName("open"),
 		RunE: func(c *cobra.Command, args []string) error {
 			u, err := a.urlOf(c.Context(), args[0])
 			if err != nil {

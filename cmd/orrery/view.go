@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"os"
@@ -10,8 +9,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/mattn/go-isatty"
-	"github.com/spf13/cobra"
-
 	"orrery/lang/graph"
 )
 
@@ -149,27 +146,6 @@ func oneNode(g *graph.Graph, verb, name string) (*graph.Node, error) {
 // unknown is the error of a name that is none of those known.
 func unknown(name string, known []string) error {
 	return &graph.UnknownTarget{Name: name, Hint: graph.Suggest(name, known)}
-}
-
-// completeTargets offers the names of nodes and groups to the shell.
-func (a *app) completeTargets(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	a.quiet = true
-	ctx := c.Context()
-	if ctx == nil {
-		ctx = context.Background()
-	}
-	p, err := a.load(ctx)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var names []string
-	for _, n := range p.Graph.Nodes {
-		names = append(names, n.Name()+"\t"+firstLine(n.Common().Description))
-	}
-	for _, g := range p.Graph.Groups {
-		names = append(names, g.Name+"\tgroup")
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 func firstLine(s string) string {

@@ -3,31 +3,36 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"orrery/lang"
 	"orrery/lang/graph"
-	"orrery/runtime/control"
 	"orrery/runtime/control/api"
+	"orrery/runtime/history"
 	"orrery/runtime/task"
 )
 
 func whyCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "why TARGET [OTHER]",
-		Short: "Say why a node waits, and which lines make it wait for another",
+		Use:   "why TARGET[.PORT] [OTHER]",
+		Short: "Say why a node waits, ran, restarted, has this port, or waits for another",
 		Long: `With one name: what the node waits for and who waits for it, each with the line and
-the argument that says so, and, when an engine runs, its state and the reason. Of a
-task also when it last ran or was restored, and because of what, and what a run would do
-with it now and why: nothing is run. With -v the key is shown.
+the argument that says so. When an engine runs, also its state, and of one that waits
+the chain to the node that holds it up. Of a service its restarts in the last up, each
+with its reason (how it had ended, which file changed, who asked), and where the
+numbers of its ports come from. Of a task when it last ran or was restored, and
+because of what, and what a run would do with it now and why: nothing is run. With -v
+the key is shown, and all restarts.
+
+With NAME.PORT: why this port has its number, and who has it open.
 
 With two: how the first comes to wait for the second: the direct edges, and the
 shortest way.
@@ -35,12 +40,16 @@ shortest way.
 With --json it prints
   one name:   {"node", "kind", "pos", "stack", "waits_for": [edge], "waited_for_by": [edge],
                "gated_by": [names], "live": {the node as in status} or null,
-               "last_run": {"when", "cached", "why": [text], "note", "key": [line],
-               "unfinished": {"began", "failed", "why"}}, of a task that ran,
+               "chain": [{"node", "state", "reason", "started"}] to what holds it up,
+               "restarts": [{"at", "name", "nth", "reason", "cause", "exit", "up_us", "gave_up"}],
+               "ports": [port], "last_run": {"when", "cached", "why": [text], "note",
+               "key": [line], "unfinished": {"began", "failed", "why"}}, of a task that ran,
                "next_run": {"name", "kind", "action", "why"} as run --dry-run --json has it}
+  NAME.PORT:  port: {"node", "port", "number", "base", "strict", "source", "owner", "why"}
   two names:  {"from", "to", "direct": [edge], "path": [edge] or null}
   edge:       {"from", "to", "cond", "field", "ref", "pos"}`,
 		Example: `  orrery why web        what web waits for, and what it is doing
+  orrery why web.http   why this number
   orrery why web db     which lines make web wait for db`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) < 1 || len(args) > 2 {
@@ -48,11 +57,13 @@ With --json it prints
 			}
 			return nil
 		},
-		ValidArgsFunction: a.completeTargets,
 		RunE: func(c *cobra.Command, args []string) error {
 			p, err := a.load(c.Context())
 			if err != nil {
 				return err
+			}
+			if name, _, port := strings.Cut(args[0], "."); port && len(args) == 1 && p.Graph.Node(name) != nil {
+				return a.whyPort(c.Context(), p, args[0])
 			}
 			var nodes []*graph.Node
 			for _, name := range args {
@@ -70,18 +81,21 @@ With --json it prints
 	}
 }
 
-// explained is the JSON of why with one name.
+// explained is what why says of one node.
 type explained struct {
-	Node    string          `json:"node"`
-	Kind    graph.Kind      `json:"kind"`
-	Pos     graph.Pos       `json:"pos"`
-	Stack   []graph.Frame   `json:"stack,omitempty"`
-	Out     []graph.Edge    `json:"waits_for"`
-	In      []graph.Edge    `json:"waited_for_by"`
-	GatedBy []string        `json:"gated_by"`
-	Live    *api.NodeStatus `json:"live"`
-	Last    *lastRun        `json:"last_run,omitempty"`
-	Next    *forecast       `json:"next_run,omitempty"`
+	Node     string            `json:"node"`
+	Kind     graph.Kind        `json:"kind"`
+	Pos      graph.Pos         `json:"pos"`
+	Stack    []graph.Frame     `json:"stack,omitempty"`    // the calls of factories that declared it
+	Out      []graph.Edge      `json:"waits_for"`          // what it waits for
+	In       []graph.Edge      `json:"waited_for_by"`      // who waits for it
+	GatedBy  []string          `json:"gated_by"`           // tasks without which it is not ready
+	Live     *api.NodeStatus   `json:"live"`               // its state; null when no engine runs
+	Chain    []waitLink        `json:"chain,omitempty"`    // of a node that waits: to what holds it up, which is the last
+	Restarts []history.Restart `json:"restarts,omitempty"` // of a service in the last up
+	Ports    []portStory       `json:"ports,omitempty"`    // of a service
+	Last     *lastRun          `json:"last_run,omitempty"` // of a task that ran
+	Next     *forecast         `json:"next_run,omitempty"` // of a task: what a run would do with it now
 }
 
 // lastRun is what a task last did in this checkout.
@@ -169,34 +183,58 @@ func (l *lastRun) show(w io.Writer, verbose bool) {
 	}
 }
 
-func (a *app) whyOne(ctx context.Context, p *lang.Project, n *graph.Node) error {
+// explain gathers what is known of a node.
+func (a *app) explain(ctx context.Context, p *lang.Project, n *graph.Node) (*explained, error) {
 	g, name := p.Graph, n.Name()
-	x := explained{
+	x := &explained{
 		Node: name, Kind: n.Kind, Pos: n.Pos, Stack: n.Stack,
-		Out: slices.Concat([]graph.Edge{}, g.Out(name)), In: slices.Concat([]graph.Edge{}, g.In(name)),
+		Out: append([]graph.Edge{}, g.Out(name)...), In: append([]graph.Edge{}, g.In(name)...),
 		GatedBy: append([]string{}, g.Gates(name)...),
 	}
-	var err error
-	if x.Live, err = liveState(ctx, p, name); err != nil {
-		return err
+	st, err := liveStatus(ctx, p)
+	if err != nil {
+		return nil, err
 	}
-	if x.Last, err = lastOf(p, n); err != nil {
-		return err
+	if st != nil {
+		if i := slices.IndexFunc(st.Nodes, func(s api.NodeStatus) bool { return s.Name == name }); i >= 0 {
+			x.Live = &st.Nodes[i] // else it is declared since the engine started
+		}
+		x.Chain = waitChain(g, *st, name)
 	}
 	if n.Kind == graph.KindTask {
 		x.Next = a.next(ctx, p, name)
+		x.Last, err = lastOf(p, n)
+		return x, err
+	}
+	if x.Restarts, err = restartsOf(p, name); err != nil {
+		return nil, err
+	}
+	x.Ports, err = a.portStories(ctx, p, n, "")
+	return x, err
+}
+
+func (a *app) whyOne(ctx context.Context, p *lang.Project, n *graph.Node) error {
+	x, err := a.explain(ctx, p, n)
+	if err != nil {
+		return err
 	}
 	if a.json {
 		return a.printJSON(x)
 	}
 	w := bufio.NewWriter(os.Stdout)
-	fmt.Fprintf(w, "%s %s, declared at %s\n", x.Kind, a.tint(bold, name), x.Pos)
+	fmt.Fprintf(w, "%s %s, declared at %s\n", x.Kind, a.tint(bold, x.Node), x.Pos)
 	for _, f := range x.Stack {
 		fmt.Fprintf(w, "  in %s %s\n", f.Func, a.tint(dim, f.Pos.String()))
 	}
 	if x.Live != nil {
+		if x.Live.State == "ready" && len(x.Restarts) > 0 {
+			x.Live.Reason = "" // told below
+		}
 		fmt.Fprintf(w, "state: %s\n", liveText(*x.Live))
 	}
+	a.showChain(w, x.Chain)
+	a.showRestarts(w, x.Restarts)
+	a.showPorts(w, x.Ports)
 	if x.Last != nil {
 		x.Last.show(w, a.verbose)
 	}
@@ -208,7 +246,7 @@ func (a *app) whyOne(ctx context.Context, p *lang.Project, n *graph.Node) error 
 	}
 	a.edges(w, "waits for", x.Out, func(e graph.Edge) string { return e.To })
 	for _, task := range x.GatedBy {
-		fmt.Fprintf(w, "is ready only when the task %s has succeeded  %s\n", task, a.tint(dim, position(g.Node(task).Pos)))
+		fmt.Fprintf(w, "is ready only when the task %s has succeeded  %s\n", task, a.tint(dim, position(p.Graph.Node(task).Pos)))
 	}
 	a.edges(w, "waited for by", x.In, func(e graph.Edge) string { return e.From })
 	return w.Flush()
@@ -249,35 +287,12 @@ func edgeReason(e graph.Edge) string {
 	return edgeField(e)
 }
 
-// liveState asks the running engine about one node; nil when none runs.
-func liveState(ctx context.Context, p *lang.Project, name string) (*api.NodeStatus, error) {
-	place, err := placeOf(p)
-	if err != nil {
-		return nil, err
-	}
-	c, err := control.Dial(ctx, place)
-	var none *control.ErrNoEngine
-	if errors.As(err, &none) && none.Cause == nil {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	st, err := statusOf(ctx, c, []string{name})
-	var wire *control.Error
-	if errors.As(err, &wire) && wire.Code == control.CodeUnknownTarget {
-		return nil, nil // declared since the engine started
-	}
-	if err != nil {
-		return nil, err
-	}
-	for _, n := range st.Nodes {
-		if n.Name == name {
-			return &n, nil
-		}
-	}
-	return nil, nil
+// related is what why says of two nodes.
+type related struct {
+	From   string       `json:"from"`
+	To     string       `json:"to"`
+	Direct []graph.Edge `json:"direct"` // the edges from one to the other
+	Path   []graph.Edge `json:"path"`   // the shortest way; null when there is none
 }
 
 func (a *app) whyBoth(g *graph.Graph, from, to string) error {
@@ -289,7 +304,7 @@ func (a *app) whyBoth(g *graph.Graph, from, to string) error {
 	}
 	path := shortest(g, from, to)
 	if a.json {
-		return a.printJSON(map[string]any{"from": from, "to": to, "direct": direct, "path": path})
+		return a.printJSON(related{from, to, direct, path})
 	}
 	w := bufio.NewWriter(os.Stdout)
 	switch back := shortest(g, to, from); {

@@ -3,6 +3,8 @@ package spec
 import (
 	"bytes"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"orrery/lang/graph"
@@ -254,3 +256,6 @@ func (s *Spec) helpField(b *bytes.Buffer, r *Record, f *Field) {
 		}
 	}
 }
+
+// Topics lists every name that Help knows, sorted.
+func Topics() []string { return slices.Sorted(maps.Keys(Load().topics())) }

@@ -25,21 +25,24 @@ type Limits struct {
 // Report is what a Trim removed, or a Verify looked at.
 type Report struct {
 	// Records, Blobs and Bytes are what Trim removed, or what Verify found good.
-	Records, Blobs int
-	Bytes          int64
+	Records int   `json:"records"`
+	Blobs   int   `json:"blobs"`
+	Bytes   int64 `json:"bytes"`
 	// Bad names what Verify found bad or incomplete, and removed, with the reason.
-	Bad []string
+	Bad []string `json:"bad,omitempty"`
 	// Skipped says that Trim was not due, or another one is at work.
-	Skipped bool
+	Skipped bool `json:"skipped,omitempty"`
 }
 
 // Stats is what a cache holds.
 type Stats struct {
 	// Records is how many results, Blobs how many different contents; Bytes is for both.
-	Records, Blobs int
-	Bytes          int64
+	Records int   `json:"records"`
+	Blobs   int   `json:"blobs"`
+	Bytes   int64 `json:"bytes"`
 	// Oldest and Newest are last uses; zero if it is empty. They are exact to half of Options.Grace.
-	Oldest, Newest time.Time
+	Oldest time.Time `json:"oldest,omitzero"`
+	Newest time.Time `json:"newest,omitzero"`
 }
 
 // item is a file of the cache.

@@ -90,6 +90,8 @@ func (r *Recorder) fold(ev api.Event) *Node {
 		if n.Ready == 0 {
 			n.Ready = at
 		}
+	case stateStopping:
+		n.Reason, n.Cause = clip(ev.Text), ev.Cause
 	case stateDown:
 		n.Ended = at
 		if ev.State = stateStopped; n.Started == 0 {
@@ -153,9 +155,26 @@ func (r *Recorder) current(ev api.Event) *Node {
 	case last.Ended > 0 && last.State == stateBackoff && (ev.State == stateGaveUp || ev.State == stateExited):
 		return last
 	case last.Ended > 0, again:
+		if last.Ended == 0 {
+			r.superseded(last, ev)
+		}
 		s.add(&Node{Name: last.Name, Kind: last.Kind, Needs: last.Needs, Gates: last.Gates, Nth: last.Nth + 1})
 	}
 	return s.last()
+}
+
+// superseded ends a start that another one follows without a stop between them.
+func (r *Recorder) superseded(n *Node, ev api.Event) {
+	n.Ended = max(ev.Time.Sub(r.head.Started).Microseconds(), 1)
+	if n.State == stateStopping {
+		n.State = stateStopped
+	}
+	if n.Reason == "" && n.Kind != kindTask && ev.Text != "" {
+		n.State, n.Reason = stateBackoff, clip(ev.Text) // a restart without a pause says at the start why
+	}
+	if r.out != nil {
+		r.changed = append(r.changed, n)
+	}
 }
 
 // clip bounds a text.
