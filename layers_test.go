@@ -78,6 +78,7 @@ func walls() []wall {
 		{"github.com/spf13/cobra", []string{"cmd/orrery"}, nil, "the command line is one room"},
 		{"github.com/spf13/pflag", []string{"cmd/orrery"}, nil, "the command line is one room"},
 		{"github.com/mattn/go-isatty", []string{"cmd/orrery"}, nil, "only the command line looks at terminals"},
+		{"golang.org/x/term", []string{"cmd/orrery"}, nil, "lines that can be edited, in orrery repl"},
 		{"github.com/fsnotify/fsnotify", []string{"runtime/watch"}, nil, "polling stands behind the same room"},
 		{"github.com/bmatcuk/doublestar/v4", []string{"lang", "lang/spec", "runtime/task", "runtime/watch"}, nil, "one meaning of a pattern"},
 		{"github.com/bazelbuild/buildtools", []string{"lang", "cmd/orrery"}, nil, "orrery fmt"},

@@ -40,6 +40,7 @@ type Options struct {
 	Libs     Libraries                        // finds external libraries; nil: there are none
 	Version  string                           // of this binary, for project(requires =); "": satisfies all
 	Host     *Host                            // nil: this machine
+	Lint     bool                             // warn about style, too: names that are not used, code that is not reached ...
 }
 
 // Library is an external library, as load("@name//x.star") reads it.
@@ -86,7 +87,7 @@ func Load(ctx context.Context, opt Options) (*Project, error) {
 		return nil, r.sorted()
 	}
 	return &Project{
-		Graph: g, Warnings: r.warnings, Later: r.later, Files: r.inputs.list,
+		Graph: g, Warnings: slices.DeleteFunc(r.warnings, r.modules.silenced), Later: r.later, Files: r.inputs.list,
 		Root: r.root, File: filepath.Join(r.root, r.main),
 	}, nil
 }

@@ -245,6 +245,9 @@ func (ms *modules) open(r *run, f ref, project bool) *module {
 		return nil
 	}
 	r.lint(m)
+	if r.opt.Lint {
+		r.style(m)
+	}
 	if !loads {
 		return nil
 	}

@@ -13,12 +13,25 @@ import (
 )
 
 func checkCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	strict := false
+	c := &cobra.Command{
 		Use:   "check",
 		Short: "Say whether services.star is right; starts nothing",
 		Long: `Evaluates services.star and says every mistake in one go, with place, source line
 and what to do about it; then warnings, and arguments that are carried in the
 graph but not yet effective. Nothing is started and no port is taken.
+
+Warnings have a name, in brackets. Besides those that every verb shows, check looks
+at the style of the project's files:
+  unused-load      a loaded name that the file does not use
+  unused-variable  a name that is set and never read
+  reassigned       a name of the top level that gets a second value
+  unreachable      statements after return, fail(), break or continue
+  missing-doc      a public function without documentation, in a library: a file that
+                   begins with a text, or has tests (x_test.star) beside it
+  mutable-default, compared-reference  what would not do what it says
+A comment at the end of the line, or alone on the line before, silences one:
+  load("//lib/x.star", "x")  # orrery: disable=unused-load
 
 Exit code 4 when there is a mistake, else 0. First lines are
 "path:line:col: message", which editors understand.
@@ -28,6 +41,7 @@ With --json it prints an array on stdout:
     "message", "hint", "stack": [{"func", "pos"}], "related", "source"}]`,
 		Example: `  orrery check
   orrery check --set workers=4
+  orrery check --strict             in CI: warnings fail, too
   orrery check --json | jq -r '.[] | select(.severity == "error") | .message'`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -35,10 +49,13 @@ With --json it prints an array on stdout:
 			if err != nil {
 				return err
 			}
+			s.lint = true
 			p, err := loadFile(c.Context(), s)
-			return a.check(p, err)
+			return a.check(p, err, strict)
 		},
 	}
+	c.Flags().BoolVar(&strict, "strict", false, "fail with code 1 when there is a warning")
+	return c
 }
 
 // finding is a diagnostic in the JSON of check.
@@ -55,7 +72,7 @@ const (
 )
 
 // check reports on a load that gave p or err.
-func (a *app) check(p *lang.Project, err error) error {
+func (a *app) check(p *lang.Project, err error, strict bool) error {
 	var mistakes lang.Errors
 	if err != nil && !errors.As(err, &mistakes) {
 		return err
@@ -86,6 +103,10 @@ func (a *app) check(p *lang.Project, err error) error {
 	case len(mistakes) > 0:
 		return exitError{exitLoad}
 	}
+	if strict && len(p.Warnings) > 0 {
+		a.say("%s", plural(len(p.Warnings), "warning"))
+		return exitError{exitFailed}
+	}
 	if !a.json && !a.quiet {
 		fmt.Println("ok:", countNodes(p.Graph))
 	}
@@ -100,6 +121,7 @@ func (a *app) showFindings(all []finding) {
 			mistakes++
 			fmt.Fprint(os.Stderr, f.Format(a.color()))
 		case severityWarning:
+			f.Message += " [" + f.Code + "]"
 			a.say("%s", strings.TrimRight(warningText(f.Diagnostic, a.color()), "\n"))
 		case severityNote:
 			a.say("%s", laterText(f.Diagnostic))

@@ -161,8 +161,7 @@ func (a *app) words(ctx context.Context) vocabulary {
 		return v
 	}
 	path := filepath.Join(place.Dir, "fresh", "words")
-	stamp := a.stamp(place, &bookFacts{})
-	if b, err := fresh.Open(path); err == nil && b.Stamp() == stamp && b.Holds() && json.Unmarshal(b.Facts(), &v) == nil {
+	if b, err := fresh.Open(path); err == nil && b.Stamp() == a.stamp(place, &bookFacts{}) && b.Holds() && json.Unmarshal(b.Facts(), &v) == nil {
 		return v
 	}
 	began := time.Now()
@@ -172,13 +171,18 @@ func (a *app) words(ctx context.Context) vocabulary {
 	}
 	v = vocabularyOf(p.Graph)
 	if st, err := os.Stat(place.Dir); err == nil && st.IsDir() {
-		_ = keepWords(ctx, path, stamp, p, v, began) // only makes the next one slower
+		_ = a.keepWords(ctx, path, p, began) // only makes the next one slower
 	}
 	return v
 }
 
-func keepWords(ctx context.Context, path, stamp string, p *lang.Project, v vocabulary, began time.Time) error {
-	facts, err := json.Marshal(v)
+// keepWords writes the vocabulary of a project down.
+func (a *app) keepWords(ctx context.Context, path string, p *lang.Project, began time.Time) error {
+	place, err := a.barePlace()
+	if err != nil {
+		return err
+	}
+	facts, err := json.Marshal(vocabularyOf(p.Graph))
 	if err != nil {
 		return err
 	}
@@ -186,7 +190,7 @@ func keepWords(ctx context.Context, path, stamp string, p *lang.Project, v vocab
 	if err != nil {
 		return err
 	}
-	return fresh.New(path, fresh.Contents{Stamp: stamp, Facts: facts, Seen: seen}).Write(ctx)
+	return fresh.New(path, fresh.Contents{Stamp: a.stamp(place, &bookFacts{}), Facts: facts, Seen: seen}).Write(ctx)
 }
 
 func vocabularyOf(g *graph.Graph) vocabulary {

@@ -42,11 +42,12 @@ type source struct {
 	File      string            `json:"file"`
 	Params    map[string]string `json:"params,omitempty"`
 	Overrides map[string]string `json:"overrides,omitempty"` // folders of external libraries
+	lint      bool              // warn about style, too
 }
 
 func loadFile(ctx context.Context, s source) (*lang.Project, error) {
 	return lang.Load(ctx, lang.Options{
-		File: s.File, Params: s.Params, Getenv: os.LookupEnv, Std: stdlib.FS, Libs: libraryFinder(s.Overrides), Version: released(),
+		File: s.File, Params: s.Params, Getenv: os.LookupEnv, Std: stdlib.FS, Libs: libraryFinder(s.Overrides), Version: released(), Lint: s.lint,
 		Print: func(pos graph.Pos, msg string) { fmt.Fprintf(os.Stderr, "%s: %s\n", pos, msg) },
 	})
 }

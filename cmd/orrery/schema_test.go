@@ -252,30 +252,33 @@ func comments(t *testing.T, dirs ...string) map[string]string {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ast.Inspect(f, func(n ast.Node) bool {
-				d, ok := n.(*ast.GenDecl)
-				if !ok {
-					return true
+			for _, d := range f.Decls {
+				if d, ok := d.(*ast.GenDecl); ok {
+					commentsOf(docs, pkg, d)
 				}
-				for _, spec := range d.Specs {
-					ts, ok := spec.(*ast.TypeSpec)
-					if !ok {
-						continue
-					}
-					docs[pkg+"."+ts.Name.Name] = said(ts.Doc, d.Doc)
-					if st, ok := ts.Type.(*ast.StructType); ok {
-						for _, f := range st.Fields.List {
-							for _, name := range f.Names {
-								docs[pkg+"."+ts.Name.Name+"."+name.Name] = said(f.Doc, f.Comment)
-							}
-						}
-					}
-				}
-				return true
-			})
+			}
 		}
 	}
 	return docs
+}
+
+func commentsOf(docs map[string]string, pkg string, d *ast.GenDecl) {
+	for _, spec := range d.Specs {
+		ts, ok := spec.(*ast.TypeSpec)
+		if !ok {
+			continue
+		}
+		docs[pkg+"."+ts.Name.Name] = said(ts.Doc, d.Doc)
+		st, ok := ts.Type.(*ast.StructType)
+		if !ok {
+			continue
+		}
+		for _, f := range st.Fields.List {
+			for _, name := range f.Names {
+				docs[pkg+"."+ts.Name.Name+"."+name.Name] = said(f.Doc, f.Comment)
+			}
+		}
+	}
 }
 
 func said(groups ...*ast.CommentGroup) string {
