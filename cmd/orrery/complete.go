@@ -81,7 +81,7 @@ func (a *app) flagCompletions(c *cobra.Command) {
 		"color": {"auto", "always", "never"}, "format": nil, "ui": nil, "stream": {"out", "err"}, "output": {asPrefixed, asGrouped, asFailed, asNone},
 	} {
 		f := c.Flag(name)
-		if f == nil || f.Value.Type() != "string" {
+		if f == nil || f.Value.Type() == "bool" {
 			continue
 		}
 		if words == nil {

@@ -254,6 +254,10 @@ func whyNumber(s portStory, proto string, rivals []string) string {
 	runs := s.Source == fromEngine
 	taken := func(number int) string { return bind.PortOwner(proto, number) }
 	switch {
+	case s.Base == 0 && runs:
+		return "no number is declared: a free one was chosen"
+	case s.Base == 0:
+		return "no number is declared: one is chosen when it starts"
 	case s.Number == s.Base && runs:
 		return "its base, which was free"
 	case s.Number == s.Base && s.Owner != "" && s.Strict:
