@@ -30,9 +30,9 @@ func doctorCommand(a *app) *cobra.Command {
 		Use: "doctor", Short: "Look at the machine and for leftovers", Args: noArgs,
 		Long: `Looks at what orrery needs of this machine and has of it: the kernel, how trees of
 processes are found and limited, inotify, descriptors, the length of socket paths;
-whether the project loads and its tools are there; which engines of yours run; and
-what killed ones have left: processes that carry their mark and have no keeper any
-more, and run directories.
+whether the project loads, its tools are there, and who has its ports; which engines
+of yours run; and what killed ones have left: processes that carry their mark and have
+no keeper any more, and run directories.
 
 With --fix it says what was left, ends these processes and removes these
 directories. It touches only what carries our mark, is yours, and belongs to no
@@ -42,7 +42,7 @@ It fails with code 1 when something is broken, and says what to do. With --json 
 prints {"ok", "checks": [{"id", "state": "ok" | "note" | "broken", "text", "remedy"}],
 "means", "limits": {"memory", "tasks", "cpu"}, "engines": [{"pid", "kind", "root"}],
 "strays": [{"pid", "marker", "command"}], "stale": [path], "tools": [{"program",
-"path", "error"}], "ports": [{"node", "port", "base", "number"}]}.`,
+"path", "error"}], "ports": [as of why NAME.PORT]}.`,
 		Example: "  orrery doctor\n  orrery doctor --fix",
 		RunE:    func(c *cobra.Command, _ []string) error { return a.doctor(c.Context(), fix) },
 	}
@@ -75,7 +75,7 @@ type diagnosis struct {
 	Strays  []stray           `json:"strays"`
 	Stale   []string          `json:"stale"`
 	Tools   []toolFound       `json:"tools"`
-	Ports   []leasedPort      `json:"ports"`
+	Ports   []portStory       `json:"ports"`
 }
 
 // engineProcess is a keeper or an engine of this user.
@@ -98,20 +98,13 @@ type toolFound struct {
 	Error   string `json:"error,omitempty"`
 }
 
-type leasedPort struct {
-	Node   string `json:"node"`
-	Port   string `json:"port"`
-	Base   int    `json:"base"`
-	Number int    `json:"number"`
-}
-
 func (d *diagnosis) add(id, state, remedy, format string, args ...any) {
 	d.Checks = append(d.Checks, check{id, state, fmt.Sprintf(format, args...), remedy})
 }
 
 func (a *app) doctor(ctx context.Context, fix bool) error {
 	d := &diagnosis{
-		Checks: []check{}, Engines: []engineProcess{}, Strays: []stray{}, Stale: []string{}, Tools: []toolFound{}, Ports: []leasedPort{},
+		Checks: []check{}, Engines: []engineProcess{}, Strays: []stray{}, Stale: []string{}, Tools: []toolFound{}, Ports: []portStory{},
 	}
 	d.machine()
 	d.limits()
@@ -208,7 +201,7 @@ func (a *app) projectChecks(ctx context.Context, d *diagnosis) {
 	d.add("project", checkOK, "", "%s, %d nodes", p.File, len(p.Graph.Nodes))
 	d.paths(place, p.Graph)
 	d.tools(place, p.Graph)
-	d.ports(place)
+	a.portChecks(ctx, d, p, place)
 	d.lock(place)
 }
 
@@ -268,26 +261,40 @@ func (d *diagnosis) tools(place control.Place, g *graph.Graph) {
 	}
 }
 
-// ports lists the leases.
-func (d *diagnosis) ports(place control.Place) {
+// portChecks says where the ports are that are not at their base, or are in
+// the hands of somebody else, and why.
+func (a *app) portChecks(ctx context.Context, d *diagnosis, p *lang.Project, place control.Place) {
 	b, err := os.ReadFile(place.Leases)
-	if err != nil {
+	var leases []json.RawMessage
+	if err == nil && json.Unmarshal(b, &leases) != nil {
+		d.add("ports", checkBroken, "remove it: ports are then leased anew", "%s cannot be read", place.Leases)
 		return
 	}
-	if err := json.Unmarshal(b, &d.Ports); err != nil {
-		d.add("ports", checkBroken, "remove it: ports are then leased anew", "%s cannot be read: %v", place.Leases, err)
-		return
-	}
-	var moved []string
-	for _, p := range d.Ports {
-		if p.Number != p.Base {
-			moved = append(moved, fmt.Sprintf("%s.%s has %d instead of %d", p.Node, p.Port, p.Number, p.Base))
+	moved := 0
+	for _, n := range p.Graph.Nodes {
+		all, err := a.portStories(ctx, p, n, "")
+		if err != nil {
+			d.add("ports", checkNote, "", "%v", err)
+			return
+		}
+		for _, s := range all {
+			d.Ports = append(d.Ports, s)
+			if s.Taken == "" && (s.Number == s.Base || s.Base == 0) {
+				continue
+			}
+			moved++
+			state, remedy := checkNote, ""
+			switch {
+			case s.Taken != "" && s.Strict:
+				state, remedy = checkBroken, "stop it, or choose another base"
+			case s.Taken != "":
+				remedy = fmt.Sprintf("stop it, or leave it so: orrery port %s.%s tells the number", s.Node, s.Port)
+			}
+			d.add("ports", state, remedy, "%s.%s: %d, %s", s.Node, s.Port, s.Number, s.Why)
 		}
 	}
-	if len(moved) > 0 {
-		d.add("ports", checkNote, "", "%d leased; %s", len(d.Ports), strings.Join(moved, ", "))
-	} else if len(d.Ports) > 0 {
-		d.add("ports", checkOK, "", "%d leased, all at their base", len(d.Ports))
+	if moved == 0 && len(d.Ports) > 0 {
+		d.add("ports", checkOK, "", "%s, at their base", plural(len(d.Ports), "port"))
 	}
 }
 

@@ -45,7 +45,8 @@ With --json it prints
                "ports": [port], "last_run": {"when", "cached", "why": [text], "note",
                "key": [line], "unfinished": {"began", "failed", "why"}}, of a task that ran,
                "next_run": {"name", "kind", "action", "why"} as run --dry-run --json has it}
-  NAME.PORT:  port: {"node", "port", "number", "base", "strict", "source", "owner", "why"}
+  NAME.PORT:  port: {"node", "port", "number", "base", "strict", "source", "owner",
+               "taken", "why"}
   two names:  {"from", "to", "direct": [edge], "path": [edge] or null}
   edge:       {"from", "to", "cond", "field", "ref", "pos"}`,
 		Example: `  orrery why web        what web waits for, and what it is doing

@@ -171,6 +171,7 @@ type portStory struct {
 	Strict bool   `json:"strict"`          // it takes its base or nothing
 	Source string `json:"source"`          // engine, lease or declared
 	Owner  string `json:"owner,omitempty"` // who has the number open: "nginx (pid 12)"
+	Taken  string `json:"taken,omitempty"` // who keeps it from its base
 	Why    string `json:"why"`
 }
 
@@ -202,7 +203,8 @@ func (a *app) portStories(ctx context.Context, p *lang.Project, n *graph.Node, p
 			Node: n.Name(), Port: name, Number: number, Base: decl.base, Strict: decl.strict,
 			Source: look.source[ref.String()], Owner: bind.PortOwner(decl.proto, number),
 		}
-		s.Why = whyNumber(s, decl.proto, rivals(p.Graph, look, s))
+		s.Taken = takenBy(p.Graph, look, s, decl.proto)
+		s.Why = whyNumber(s)
 		all = append(all, s)
 	}
 	return all, nil
@@ -232,6 +234,22 @@ func declaredPort(g *graph.Graph, s *graph.Service, name string) declaration {
 	return d
 }
 
+// takenBy is who keeps a port from its base, or "".
+func takenBy(g *graph.Graph, look *outlook, s portStory, proto string) string {
+	switch {
+	case s.Base == 0:
+		return ""
+	case s.Number != s.Base:
+		if others := rivals(g, look, s); len(others) > 0 {
+			return strings.Join(others, ", ")
+		}
+		return bind.PortOwner(proto, s.Base)
+	case s.Source != fromEngine:
+		return s.Owner
+	}
+	return ""
+}
+
 // rivals are the other ports of the project that have the base of this one.
 func rivals(g *graph.Graph, look *outlook, s portStory) []string {
 	var all []string
@@ -250,9 +268,8 @@ func rivals(g *graph.Graph, look *outlook, s portStory) []string {
 }
 
 // whyNumber says in words where a number comes from, and who is in the way.
-func whyNumber(s portStory, proto string, rivals []string) string {
+func whyNumber(s portStory) string {
 	runs := s.Source == fromEngine
-	taken := func(number int) string { return bind.PortOwner(proto, number) }
 	switch {
 	case s.Base == 0 && runs:
 		return "no number is declared: a free one was chosen"
@@ -260,16 +277,14 @@ func whyNumber(s portStory, proto string, rivals []string) string {
 		return "no number is declared: one is chosen when it starts"
 	case s.Number == s.Base && runs:
 		return "its base, which was free"
-	case s.Number == s.Base && s.Owner != "" && s.Strict:
-		return fmt.Sprintf("its base; %s has it now: up fails, because it is strict", s.Owner)
-	case s.Number == s.Base && s.Owner != "":
-		return fmt.Sprintf("its base; %s has it now: up takes another one", s.Owner)
-	case s.Number == s.Base:
+	case s.Number == s.Base && s.Taken == "":
 		return "its base, which is free"
-	case len(rivals) > 0:
-		return fmt.Sprintf("the base %d belongs to %s", s.Base, strings.Join(rivals, ", "))
-	case taken(s.Base) != "":
-		return fmt.Sprintf("the base %d is taken by %s", s.Base, taken(s.Base))
+	case s.Number == s.Base && s.Strict:
+		return fmt.Sprintf("its base; %s has it now: up fails, because it is strict", s.Taken)
+	case s.Number == s.Base:
+		return fmt.Sprintf("its base; %s has it now: up takes another one", s.Taken)
+	case s.Taken != "":
+		return fmt.Sprintf("the base %d is taken by %s", s.Base, s.Taken)
 	case runs:
 		return fmt.Sprintf("the base %d was taken when it started, and is free now: the next up uses it", s.Base)
 	}
