@@ -106,6 +106,35 @@ func TestJSON(t *testing.T) {
 	everyVerb(t)
 }
 
+// TestPlain: the same command lines without --json, with nobody at a terminal:
+// they end with the same code, have no escape sequence in what they print, and
+// end as well when nobody reads it.
+func TestPlain(t *testing.T) {
+	c := newCheckout(t, jsonProject)
+	c.env = append(c.env, "TERM=dumb", "COLUMNS=40", "CI=true")
+	c.write("in.txt", "1\n")
+	c.write("lib_test.star", "def test_ok(t):\n    t.eq(1, 1)\n\ndef test_bad(t):\n    t.eq(1, 2)\n")
+	for _, s := range jsonCases(archiveOf(t, c)) {
+		if s.code == 2 {
+			continue // said of --json
+		}
+		r := c.orrery(strings.Fields(s.args)...)
+		if s.verb != "repl" && r.code != s.code && s.code >= 0 {
+			t.Errorf("orrery %s: got code %d, want %d\n%s", s.args, r.code, s.code, r)
+		}
+		if strings.Contains(r.out+r.err, "\x1b") {
+			t.Errorf("orrery %s: got an escape sequence:\n%q", s.args, r.out+r.err)
+		}
+	}
+	for _, verb := range []string{"list", "plan", "graph", "logs", "trace", "log", "help", "doc", "doctor", "check"} {
+		sh := exec.Command("sh", "-c", c.programs.orrery+" "+verb+" | true; wait")
+		sh.Dir, sh.Env = c.dir, c.env
+		if out, err := sh.CombinedOutput(); err != nil || strings.Contains(string(out), "panic") {
+			t.Errorf("orrery %s | true: %v\n%s", verb, err, out)
+		}
+	}
+}
+
 // everyVerb: each verb of the command tree is in the table, or refuses.
 func everyVerb(t *testing.T) {
 	known := map[string]bool{}
