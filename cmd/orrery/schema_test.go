@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -23,8 +22,6 @@ import (
 	"orrery/runtime/history"
 	"orrery/runtime/libs"
 )
-
-var fix = flag.Bool("fix", false, "write schema.json and docs/json.md")
 
 // printed is what a verb prints with --json. A new verb gets a line here, or in
 // refusals, and a step in TestJSON.
