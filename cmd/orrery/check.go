@@ -60,7 +60,7 @@ With --json it prints an array on stdout:
 
 // finding is a diagnostic in the JSON of check.
 type finding struct {
-	Severity string `json:"severity"`
+	Severity string `json:"severity"` // error, warning or note
 	lang.Diagnostic
 }
 

@@ -59,43 +59,43 @@ const (
 
 // check is one thing that was looked at.
 type check struct {
-	ID     string `json:"id"`
-	State  string `json:"state"`
-	Text   string `json:"text"`
-	Remedy string `json:"remedy,omitempty"`
+	ID     string `json:"id"`               // what was looked at: kernel, ports, project ...
+	State  string `json:"state"`            // ok, note or broken
+	Text   string `json:"text"`             // what was found
+	Remedy string `json:"remedy,omitempty"` // what to do about it
 }
 
 // diagnosis is the JSON of doctor.
 type diagnosis struct {
-	OK      bool              `json:"ok"`
-	Checks  []check           `json:"checks"`
-	Means   string            `json:"means"`
-	Limits  map[string]string `json:"limits"`
-	Engines []engineProcess   `json:"engines"`
-	Strays  []stray           `json:"strays"`
-	Stale   []string          `json:"stale"`
-	Tools   []toolFound       `json:"tools"`
-	Ports   []portStory       `json:"ports"`
+	OK      bool              `json:"ok"`      // nothing is broken
+	Checks  []check           `json:"checks"`  // what the text form shows
+	Means   string            `json:"means"`   // by what trees of processes are found: subreaper or group
+	Limits  map[string]string `json:"limits"`  // by what memory, tasks and cpu are limited; empty: by nothing
+	Engines []engineProcess   `json:"engines"` // of this user, with their keepers
+	Strays  []stray           `json:"strays"`  // processes that have lost their keeper
+	Stale   []string          `json:"stale"`   // run directories of engines that do not run
+	Tools   []toolFound       `json:"tools"`   // the declared programs
+	Ports   []portStory       `json:"ports"`   // as of why NAME.PORT
 }
 
 // engineProcess is a keeper or an engine of this user.
 type engineProcess struct {
 	PID  int    `json:"pid"`
-	Kind string `json:"kind"`
-	Root string `json:"root"`
+	Kind string `json:"kind"` // keeper or engine
+	Root string `json:"root"` // the folder of its project
 }
 
 // stray is a process that a keeper which is gone has left.
 type stray struct {
 	PID     int    `json:"pid"`
-	Marker  string `json:"marker"`
-	Command string `json:"command"`
+	Marker  string `json:"marker"`  // the run and the node that it was started for
+	Command string `json:"command"` // its command line
 }
 
 type toolFound struct {
 	Program string `json:"program"`
-	Path    string `json:"path,omitempty"`
-	Error   string `json:"error,omitempty"`
+	Path    string `json:"path,omitempty"`  // where it is
+	Error   string `json:"error,omitempty"` // why it is not there, and which package has it
 }
 
 func (d *diagnosis) add(id, state, remedy, format string, args ...any) {

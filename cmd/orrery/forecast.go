@@ -23,9 +23,9 @@ import (
 // forecast is what run would do with one node.
 type forecast struct {
 	Name   string     `json:"name"`
-	Kind   graph.Kind `json:"kind"`
-	Action string     `json:"action"`
-	Why    []string   `json:"why"`
+	Kind   graph.Kind `json:"kind"`   // service or task
+	Action string     `json:"action"` // up-to-date, restore, run, skip, depends, unknown; of a service start or running
+	Why    []string   `json:"why"`    // the reasons, each a text
 }
 
 // The actions of a forecast; those of a task are task.Forecast's, and two that

@@ -53,13 +53,13 @@ With --json it prints an array of nodes:
 // listed is a node in the JSON of list.
 type listed struct {
 	Name        string      `json:"name"`
-	Kind        graph.Kind  `json:"kind"`
+	Kind        graph.Kind  `json:"kind"` // service or task
 	Description string      `json:"description"`
 	Labels      []string    `json:"labels"`
-	PartOf      string      `json:"part_of"`
-	After       []graph.Dep `json:"after"`
-	Autostart   bool        `json:"autostart"`
-	Schedule    string      `json:"schedule,omitempty"`
+	PartOf      string      `json:"part_of"`            // the service that it is a part of, or empty
+	After       []graph.Dep `json:"after"`              // what it waits for, references included
+	Autostart   bool        `json:"autostart"`          // a bare up starts it
+	Schedule    string      `json:"schedule,omitempty"` // when it runs by itself
 	Pos         graph.Pos   `json:"pos"`
 }
 

@@ -179,17 +179,17 @@ func (a *app) eachRun(f logFlags, visit func(control.Place, *history.Run) (more 
 
 // deed is a row of what-ran and failed.
 type deed struct {
-	Run    string    `json:"run"`
-	When   time.Time `json:"when"`
+	Run    string    `json:"run"`  // the id of the run
+	When   time.Time `json:"when"` // when it began
 	Name   string    `json:"name"`
-	Kind   string    `json:"kind"`
-	Action string    `json:"action"`
-	Took   float64   `json:"took_ms"`
-	State  string    `json:"state"`
-	Reason string    `json:"reason,omitempty"`
-	Why    []string  `json:"why,omitempty"`
-	Cause  string    `json:"cause,omitempty"`
-	Exit   *api.Exit `json:"exit,omitempty"`
+	Kind   string    `json:"kind"`             // service or task
+	Action string    `json:"action"`           // ran, cached, skipped, failed, cancelled, not run; of a service started, restarted, failed, not started
+	Took   float64   `json:"took_ms"`          // until it was ready or over
+	State  string    `json:"state"`            // the last one, as in status
+	Reason string    `json:"reason,omitempty"` // more of a bad end, or why it was restarted
+	Why    []string  `json:"why,omitempty"`    // of a task: what had changed
+	Cause  string    `json:"cause,omitempty"`  // the node or file at the root of it
+	Exit   *api.Exit `json:"exit,omitempty"`   // how the program ended
 }
 
 func deedOf(r *history.Run, n *history.Node) deed {
@@ -267,7 +267,7 @@ func (a *app) deeds(rows []deed, err error, none string) error {
 
 // restarted is a row of restarts.
 type restarted struct {
-	Run string `json:"run"`
+	Run string `json:"run"` // the id of the run
 	history.Restart
 }
 
@@ -307,11 +307,11 @@ func (a *app) logRestarts(f logFlags) error {
 // slow is a row of slowest.
 type slow struct {
 	Name    string  `json:"name"`
-	Runs    int     `json:"runs"`
-	Median  float64 `json:"median_ms"`
-	Max     float64 `json:"max_ms"`
-	Last    float64 `json:"last_ms"`
-	LastRun string  `json:"last_run"`
+	Runs    int     `json:"runs"`      // how often it ran for real
+	Median  float64 `json:"median_ms"` // of these runs
+	Max     float64 `json:"max_ms"`    // of these runs
+	Last    float64 `json:"last_ms"`   // of the last one
+	LastRun string  `json:"last_run"`  // the id of the last one
 }
 
 // logSlowest lists the tasks whose median is the longest, over all that ran for
@@ -364,7 +364,7 @@ func (a *app) logSlowest(f logFlags) error {
 
 // criticalStep is a row of critical-path.
 type criticalStep struct {
-	Run string `json:"run"`
+	Run string `json:"run"` // the id of the run
 	history.Step
 }
 

@@ -254,12 +254,12 @@ func (p *logPrinter) line(l logs.Line) bool {
 
 // logLine is a line in the JSON of logs.
 type logLine struct {
-	Time   time.Time `json:"time"`
+	Time   time.Time `json:"time"` // when it came
 	Node   string    `json:"node"`
-	Stream string    `json:"stream"`
-	Text   string    `json:"text"`
-	Raw    []byte    `json:"raw,omitempty"`
-	Mark   string    `json:"mark,omitempty"`
+	Stream string    `json:"stream"`         // stdout or stderr
+	Text   string    `json:"text"`           // without its end; what is not UTF-8 is replaced
+	Raw    []byte    `json:"raw,omitempty"`  // the bytes, when the text is not valid UTF-8
+	Mark   string    `json:"mark,omitempty"` // started, exited, dropped ...: it is a mark between lines
 }
 
 func (p *logPrinter) jsonLine(l logs.Line) {

@@ -39,8 +39,8 @@ func (a *app) writeManuals(root *cobra.Command, dir string) error {
 
 // manuals is the JSON of help --man.
 type manuals struct {
-	Dir   string `json:"dir"`
-	Pages int    `json:"pages"`
+	Dir   string `json:"dir"`   // where they are
+	Pages int    `json:"pages"` // how many
 }
 
 // manName is the name of a verb's page: orrery-cache-stats.

@@ -46,8 +46,8 @@ With --json it prints {"node", "port", "number", "source"}, where source is
 type portInfo struct {
 	Node   string `json:"node"`
 	Port   string `json:"port"`
-	Number int    `json:"number"`
-	Source string `json:"source"`
+	Number int    `json:"number"` // what clients connect to
+	Source string `json:"source"` // engine (it runs), lease (the last run) or declared
 }
 
 func (a *app) port(ctx context.Context, p *lang.Project, arg string) error {

@@ -48,7 +48,7 @@ With --json each input gives a line: {"in", "value", "errors": [as in check]}.`,
 
 // evaluated is an input in the JSON of repl.
 type evaluated struct {
-	In     string    `json:"in"`
+	In     string    `json:"in"`              // what was typed
 	Value  string    `json:"value,omitempty"` // as Starlark writes it; absent when there is none
 	Errors []finding `json:"errors,omitempty"`
 }

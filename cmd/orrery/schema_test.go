@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -270,9 +271,17 @@ func commentsOf(docs map[string]string, pkg string, d *ast.GenDecl) {
 		if !ok {
 			continue
 		}
+		last := ""
 		for _, f := range st.Fields.List {
+			own := said(f.Doc, f.Comment)
+			if own != "" {
+				last = own
+			}
 			for _, name := range f.Names {
-				docs[pkg+"."+ts.Name.Name+"."+name.Name] = said(f.Doc, f.Comment)
+				if own == "" && regexp.MustCompile(`\b`+name.Name+`\b`).MatchString(last) { // one comment for several
+					own = last
+				}
+				docs[pkg+"."+ts.Name.Name+"."+name.Name] = own
 			}
 		}
 	}

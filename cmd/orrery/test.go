@@ -100,10 +100,10 @@ func (a *app) testFiles(args []string) ([]string, error) {
 // testResult is a test in the JSON of test.
 type testResult struct {
 	File     string    `json:"file"`
-	Name     string    `json:"name"`
+	Name     string    `json:"name"` // of the function; empty when the file itself has mistakes
 	OK       bool      `json:"ok"`
-	MS       float64   `json:"ms"`
-	Failures []finding `json:"failures,omitempty"`
+	MS       float64   `json:"ms"`                 // milliseconds
+	Failures []finding `json:"failures,omitempty"` // as in check
 }
 
 func (a *app) test(ctx context.Context, files []string, opt lang.TestOptions) error {

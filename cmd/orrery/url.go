@@ -103,7 +103,7 @@ func browser() string {
 // located is the JSON of url.
 type located struct {
 	Node  string `json:"node"`
-	Label string `json:"label"`
+	Label string `json:"label"` // the link or export that it is
 	URL   string `json:"url"`
 }
 

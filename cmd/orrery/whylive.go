@@ -172,7 +172,7 @@ type portStory struct {
 	Source string `json:"source"`          // engine, lease or declared
 	Owner  string `json:"owner,omitempty"` // who has the number open: "nginx (pid 12)"
 	Taken  string `json:"taken,omitempty"` // who keeps it from its base
-	Why    string `json:"why"`
+	Why    string `json:"why"`             // where the number comes from, in words
 }
 
 // portStories tells of the ports of a service; port names one of them, "" all.
