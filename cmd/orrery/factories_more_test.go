@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // moreFactories are the rows of the servers that come from few distributions, or none.
@@ -167,6 +168,47 @@ vault("b", port = $B)
 					return "", err
 				}
 				return inJSON(answer, "data", "data", "datum")
+			},
+		},
+		{
+			name:     "temporal",
+			programs: []string{"temporal"},
+			byHand:   true,
+			star: `load("@std//temporal.star", "temporal")
+temporal("a", port = $A)
+temporal("b", port = $B, namespaces = ["shop"])
+`,
+			ping: func(i *instance) error {
+				_, err := i.through("HTTP").http("GET", "/api/v1/namespaces/default", "")
+				return err
+			},
+			put: func(i *instance, value string) error {
+				body := fmt.Sprintf(`{"namespace": "kept", "description": %q, "workflowExecutionRetentionPeriod": "86400s"}`, value)
+				_, err := i.through("HTTP").http("POST", "/api/v1/namespaces", body)
+				return err
+			},
+			get: func(i *instance) (string, error) {
+				return i.through("HTTP").find("GET", "/api/v1/namespaces/kept", "", "namespaceInfo", "description")
+			},
+		},
+		{
+			name:     "jaeger",
+			programs: []string{"jaeger"},
+			byHand:   true,
+			star: `load("@std//jaeger.star", "jaeger")
+jaeger("a", port = $A)
+jaeger("b", port = $B, keep = "1h")
+`,
+			ping: httpPing("/api/services"),
+			put: func(i *instance, value string) error {
+				const span = `{"resourceSpans": [{"resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "kept"}}]}, "scopeSpans": [{"spans": [
+					{"traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": "b7ad6b7169203331", "name": %q, "kind": 1, "startTimeUnixNano": "%d", "endTimeUnixNano": "%d"}]}]}]}`
+				now := time.Now().UnixNano()
+				_, err := i.through("OTLP").http("POST", "/v1/traces", fmt.Sprintf(span, value, now, now+1000), "Content-Type", "application/json")
+				return err
+			},
+			get: func(i *instance) (string, error) {
+				return i.find("GET", "/api/traces/0af7651916cd43dd8448eb211c80319c", "", "data", 0, "spans", 0, "operationName")
 			},
 		},
 	}
