@@ -11,7 +11,7 @@ import (
 
 // factories are the rows of the suite: each factory of stdlib has one.
 func factories() []factory {
-	return []factory{
+	return append([]factory{
 		{
 			name:     "postgres",
 			programs: []string{"/usr/lib/postgresql/15/bin/postgres"},
@@ -76,12 +76,12 @@ memcached("b", port = $B)
 			name:     "mariadb",
 			programs: []string{"mariadbd"},
 			star: `load("@std//mariadb.star", "mariadb")
-mariadb("a", databases = ["shop"], users = ["shop"])
-mariadb("b", databases = ["shop"], port = $B)
+mariadb("a", databases = ["shop"], users = ["shop"], init_sql = "create table kept (datum text);")
+mariadb("b", databases = ["more", "shop"], init_sql = "create table kept (datum text);", port = $B)
 `,
 			ping: mysqlPing,
 			put: func(i *instance, value string) error {
-				_, err := i.sql("create table shop.kept as select '" + value + "' as datum")
+				_, err := i.sql("insert into shop.kept values ('" + value + "')")
 				return err
 			},
 			get: func(i *instance) (string, error) { return i.sql("select datum from shop.kept") },
@@ -203,7 +203,7 @@ prometheus("b", port = $B, scrape = {"other": [a.address]})
 			programs: []string{"/usr/lib/rabbitmq/bin/rabbitmq-server"},
 			star: `load("@std//rabbitmq.star", "rabbitmq")
 rabbitmq("a", port = $A)
-rabbitmq("b", port = $B)
+rabbitmq("b", port = $B, users = {"shop": "secret"}, vhosts = ["shop"], queues = {"kept": {"vhost": "shop"}})
 `,
 			ping: func(i *instance) error { return i.exchange("AMQP\x00\x00\x09\x01", 1, 1) },
 			put:  amqpPut,
@@ -297,7 +297,7 @@ dnsmasq("b", port = $B, addresses = {"test": "127.0.0.7"})
 `,
 			ping: func(i *instance) error { return says("\x7f\x00\x00\x07", i.dns) },
 		},
-	}
+	}, moreFactories()...)
 }
 
 // says wants a text.

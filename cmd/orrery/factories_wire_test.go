@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -16,7 +17,7 @@ func httpPing(path string) func(i *instance) error {
 }
 
 // http makes one request and returns the body of the answer.
-func (i *instance) http(method, path, body string) (string, error) {
+func (i *instance) http(method, path, body string, headers ...string) (string, error) {
 	conn, err := i.dial()
 	if err != nil {
 		return "", err
@@ -25,6 +26,9 @@ func (i *instance) http(method, path, body string) (string, error) {
 	request, err := http.NewRequest(method, "http://localhost"+path, strings.NewReader(body))
 	if err != nil {
 		return "", err
+	}
+	for n := 0; n < len(headers); n += 2 {
+		request.Header.Set(headers[n], headers[n+1])
 	}
 	request.Close = true
 	if err := request.Write(conn); err != nil {
@@ -40,6 +44,39 @@ func (i *instance) http(method, path, body string) (string, error) {
 		err = fmt.Errorf("%s %s: got %s: %s", method, path, answer.Status, text)
 	}
 	return string(text), err
+}
+
+// find makes a request and returns the text at a place of the JSON that answers.
+func (i *instance) find(method, path, body string, place ...any) (string, error) {
+	answer, err := i.http(method, path, body)
+	if err != nil {
+		return "", err
+	}
+	return inJSON(answer, place...)
+}
+
+// inJSON is the text at a place: keys of objects, numbers in arrays.
+func inJSON(text string, place ...any) (string, error) {
+	var tree any
+	if err := json.Unmarshal([]byte(text), &tree); err != nil {
+		return "", fmt.Errorf("got %q, want JSON: %w", text, err)
+	}
+	for _, step := range place {
+		object, _ := tree.(map[string]any)
+		array, _ := tree.([]any)
+		key, named := step.(string)
+		n, _ := step.(int)
+		switch {
+		case named && object[key] != nil:
+			tree = object[key]
+		case !named && n < len(array):
+			tree = array[n]
+		default:
+			return "", fmt.Errorf("got %s, want something at %v", text, place)
+		}
+	}
+	found, _ := tree.(string)
+	return found, nil
 }
 
 // pgPing opens a session, as far as the server's first word: R, for
@@ -210,19 +247,25 @@ func (a *amqp) call(channel uint16, method, answer string) {
 	a.read(answer)
 }
 
+// amqp is a session of guest, who makes the queue; in b it is one of the user, the virtual host and
+// the queue that the factory has made.
 func (i *instance) amqp() (*amqp, error) {
+	login, vhost, declare := "\x00guest\x00guest", "/", "\x02" // durable
+	if i.name == "b" {
+		login, vhost, declare = "\x00shop\x00secret", "shop", "\x01" // it has to be there
+	}
 	conn, err := i.dial()
 	if err != nil {
 		return nil, err
 	}
 	a := &amqp{Conn: conn}
 	_, a.err = io.WriteString(conn, "AMQP\x00\x00\x09\x01")
-	a.read("\x00\x0a\x00\x0a")                                                                                            // start
-	a.call(0, "\x00\x0a\x00\x0b\x00\x00\x00\x00\x05PLAIN\x00\x00\x00\x0c\x00guest\x00guest\x05en_US", "\x00\x0a\x00\x1e") // start-ok, tune
-	a.frame(1, 0, "\x00\x0a\x00\x1f\x07\xff\x00\x02\x00\x00\x00\x00")                                                     // tune-ok
-	a.call(0, "\x00\x0a\x00\x28\x01/\x00\x00", "\x00\x0a\x00\x29")                                                        // open
-	a.call(1, "\x00\x14\x00\x0a\x00", "\x00\x14\x00\x0b")                                                                 // channel.open
-	a.call(1, "\x00\x32\x00\x0a\x00\x00\x04kept\x02\x00\x00\x00\x00", "\x00\x32\x00\x0b")                                 // queue.declare, durable
+	a.read("\x00\x0a\x00\x0a")                                                                                                        // start
+	a.call(0, "\x00\x0a\x00\x0b\x00\x00\x00\x00\x05PLAIN\x00\x00\x00"+string(rune(len(login)))+login+"\x05en_US", "\x00\x0a\x00\x1e") // start-ok, tune
+	a.frame(1, 0, "\x00\x0a\x00\x1f\x07\xff\x00\x02\x00\x00\x00\x00")                                                                 // tune-ok
+	a.call(0, "\x00\x0a\x00\x28"+string(rune(len(vhost)))+vhost+"\x00\x00", "\x00\x0a\x00\x29")                                       // open
+	a.call(1, "\x00\x14\x00\x0a\x00", "\x00\x14\x00\x0b")                                                                             // channel.open
+	a.call(1, "\x00\x32\x00\x0a\x00\x00\x04kept"+declare+"\x00\x00\x00\x00", "\x00\x32\x00\x0b")                                      // queue.declare
 	return a, nil
 }
 
@@ -251,4 +294,45 @@ func amqpGet(i *instance) (string, error) {
 	a.call(1, "\x00\x3c\x00\x46\x00\x00\x04kept\x00", "\x00\x3c\x00\x47")
 	a.read("\x00\x3c")
 	return a.read(""), a.err
+}
+
+// zookeeper makes one session with one request: 1 creates a node, 4 reads one.
+func (i *instance) zookeeper(kind uint32, body string) (string, error) {
+	frame := func(s string) string { return string(binary.BigEndian.AppendUint32(nil, uint32(len(s)))) + s }
+	session := frame(strings.Repeat("\x00", 4+8) + "\x00\x00\x75\x30" + strings.Repeat("\x00", 8) + frame(strings.Repeat("\x00", 16)))
+	request := frame("\x00\x00\x00\x01" + string(binary.BigEndian.AppendUint32(nil, kind)) + frame("/kept") + body)
+	return i.binary(session+request, func(r io.Reader) ([]byte, error) {
+		var answer []byte
+		for range 2 {
+			var size uint32
+			if err := binary.Read(r, binary.BigEndian, &size); err != nil {
+				return nil, err
+			}
+			answer = make([]byte, size)
+			if _, err := io.ReadFull(r, answer); err != nil {
+				return nil, err
+			}
+		}
+		const head = 4 + 8 + 4 // number of the request, of the transaction, error
+		if len(answer) < head || string(answer[12:head]) != "\x00\x00\x00\x00" {
+			return nil, fmt.Errorf("got the answer %q, want no error", answer)
+		}
+		return answer[head:], nil
+	})
+}
+
+// zookeeperPut makes a node, open to all, that stays.
+func zookeeperPut(i *instance, value string) error {
+	text := func(s string) string { return string(binary.BigEndian.AppendUint32(nil, uint32(len(s)))) + s }
+	_, err := i.zookeeper(1, text(value)+"\x00\x00\x00\x01\x00\x00\x00\x1f"+text("world")+text("anyone")+"\x00\x00\x00\x00")
+	return err
+}
+
+// zookeeperGet reads it.
+func zookeeperGet(i *instance) (string, error) {
+	answer, err := i.zookeeper(4, "\x00")
+	if err != nil || len(answer) < 4 || len(answer) < 4+int(binary.BigEndian.Uint32([]byte(answer))) {
+		return "", fmt.Errorf("got %q, want a text: %v", answer, err)
+	}
+	return answer[4 : 4+binary.BigEndian.Uint32([]byte(answer))], nil
 }
