@@ -327,7 +327,7 @@ func (d *diagnosis) leftovers() {
 	}
 	d.Stale = append(d.Stale, staleRuns()...)
 	if n := len(d.Stale); n > 0 {
-		d.add("stale", checkNote, "orrery doctor --fix removes them", "%d run directories of engines that do not run", n)
+		d.add("stale", checkNote, "orrery doctor --fix removes them", "%s of engines that do not run", plural(n, "run folder"))
 	}
 }
 
