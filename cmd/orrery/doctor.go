@@ -320,6 +320,9 @@ func (d *diagnosis) leftovers() {
 		if e.Kind == "keeper" {
 			keepers++
 		}
+		if root, gone := strings.CutSuffix(e.Root, " (deleted)"); gone && e.Kind == "engine" {
+			d.add("lost", checkNote, fmt.Sprintf("kill %d stops them in order", e.PID), "%s is gone, its services still run", root)
+		}
 	}
 	d.add("keepers", checkOK, "", "%d of yours run", keepers)
 	for _, s := range d.Strays {
