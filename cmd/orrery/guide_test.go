@@ -130,9 +130,9 @@ func (g *guide) console(body string) {
 	flush()
 }
 
-// guideVaries finds what differs from run to run: a date, a time, a duration, a
-// pid or port of four digits, a hash, the width of a column, or "..." for any text.
-var guideVaries = regexp.MustCompile(`\d{4}-\d\d-\d\d|\b\d\d/[A-Z][a-z]{2}/\d{4}\b|\d\d:\d\d:\d\d|\b\d+(?:\.\d+)? ?(?:ms|s)\b|\b[0-9a-f]{12,}\b|\b\d{4,}\b|\.\.\.| +`)
+// guideVaries finds what differs from run to run: the id of a run, a date, a time,
+// a duration, a pid or port of four digits, a hash, the width of a column, or "..." for any text.
+var guideVaries = regexp.MustCompile(`\b\d{8}-\d{6}-[0-9a-f]{7}\b|\d{4}-\d\d-\d\d|\b\d\d/[A-Z][a-z]{2}/\d{4}\b|\d\d:\d\d:\d\d|\b\d+(?:\.\d+)? ?(?:ms|s)\b|\b[0-9a-f]{12,}\b|\b\d{4,}\b|\.\.\.| +`)
 
 // guideOutput is the expression that the whole output must match: line by line,
 // however far they are indented; a line of ... is any lines.
@@ -175,7 +175,7 @@ func guideAny(text string) string {
 	case strings.Contains(text, "/"):
 		return `\d\d/[A-Z][a-z]{2}/\d{4}`
 	case strings.ContainsAny(text, "-:"):
-		return `[0-9:-]+`
+		return `[0-9a-f:-]+`
 	}
 	return `[0-9a-f]+`
 }
