@@ -58,6 +58,11 @@ func (a *app) lookOut(ctx context.Context, p *lang.Project, names []string) (*ou
 		k = marker(k)
 		values[k], source[k] = v, fromEngine
 	}
+	if len(names) == 1 { // a secret may come from a variable that the engine has and this shell lacks
+		for k, v := range b.Env[names[0]] {
+			o.Environ = append(o.Environ, k+"="+v)
+		}
+	}
 	return &outlook{binding: bind.FromSnapshot(p.Graph, dirs, values, o), env: b.Env, source: source}, nil
 }
 

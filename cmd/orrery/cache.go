@@ -76,7 +76,7 @@ func (a *app) withCache(ctx context.Context, run func(context.Context, *cache.St
 	}
 	switch v := v.(type) {
 	case cacheStats:
-		fmt.Printf("%s\n%d results, %d blobs, %s\n", dir, v.Records, v.Blobs, bytesText(v.Bytes))
+		fmt.Printf("%s\n%s, %s, %s\n", dir, plural(v.Records, "result"), plural(v.Blobs, "blob"), bytesText(v.Bytes))
 		if v.Records > 0 {
 			fmt.Printf("last used between %s and %s\n", v.Oldest.Format(time.DateTime), v.Newest.Format(time.DateTime))
 		}
@@ -86,7 +86,7 @@ func (a *app) withCache(ctx context.Context, run func(context.Context, *cache.St
 			fmt.Println("another trim is at work")
 			return nil
 		}
-		fmt.Printf("%d results, %d blobs, %s\n", v.Records, v.Blobs, bytesText(v.Bytes))
+		fmt.Printf("dropped %s, %s, %s\n", plural(v.Records, "result"), plural(v.Blobs, "blob"), bytesText(v.Bytes))
 		for _, bad := range v.Bad {
 			fmt.Println("dropped:", bad)
 		}

@@ -327,6 +327,9 @@ func (d *diagnosis) leftovers() {
 		if e.Kind == "keeper" {
 			keepers++
 		}
+		if root, gone := strings.CutSuffix(e.Root, " (deleted)"); gone && e.Kind == "engine" {
+			d.add("lost", checkNote, fmt.Sprintf("kill %d stops them in order", e.PID), "%s is gone, its services still run", root)
+		}
 	}
 	d.add("keepers", checkOK, "", "%d of yours run", keepers)
 	for _, s := range d.Strays {
@@ -334,7 +337,7 @@ func (d *diagnosis) leftovers() {
 	}
 	d.Stale = append(d.Stale, staleRuns()...)
 	if n := len(d.Stale); n > 0 {
-		d.add("stale", checkNote, "orrery doctor --fix removes them", "%d run directories of engines that do not run", n)
+		d.add("stale", checkNote, "orrery doctor --fix removes them", "%s of engines that do not run", plural(n, "run folder"))
 	}
 }
 

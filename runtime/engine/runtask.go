@@ -178,7 +178,7 @@ func (e *Engine) outputOf(v view, j *task.Job) (done func(task.Result), err erro
 	if err != nil {
 		return nil, err
 	}
-	c.Mark("started", "started")
+	c.Mark("started", "")
 	j.Stdout, j.Stderr = c.Stdout(), c.Stderr()
 	return func(r task.Result) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)

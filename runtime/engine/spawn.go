@@ -217,7 +217,7 @@ func (e *Engine) spawned(n *node, in *instance, p Process, err error) {
 	in.proc, in.pid = p, p.Pid()
 	e.openTerminal(n, in)
 	if n.svc.out != nil {
-		c, text := n.svc.out.capture, fmt.Sprintf("started pid %d", in.pid)
+		c, text := n.svc.out.capture, fmt.Sprintf("pid %d", in.pid)
 		go c.Mark("started", text)
 	}
 	e.step(n, machine.Event{Kind: machine.EventSpawned, Instance: in.id})
