@@ -178,6 +178,8 @@ func hintFor(msg string) string {
 		return "a glob() is matched when a task runs; files(glob(...)) lists what matches now"
 	case strings.Contains(msg, "want string, got reference"), strings.Contains(msg, "got reference, want string"):
 		return "write str(x)"
+	case strings.Contains(msg, "known only when the graph runs"):
+		return "put it in text with %s or +"
 	case strings.Contains(msg, "⟦"), strings.Contains(msg, "reference"):
 		return "the value of a reference is known only when the graph runs: put it in text with %s or +"
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"orrery/runtime/control"
 	"orrery/runtime/proc"
 )
 
@@ -83,7 +84,7 @@ func setup(env *testscript.Env) error {
 	return nil
 }
 
-// stopEngines stops what a script left running.
+// stopEngines stops what a script left running, and removes the data that root's services with a user have outside of the folder.
 func stopEngines(t testing.TB, env *testscript.Env) {
 	orrery, err := exec.LookPath("orrery")
 	if err != nil {
@@ -104,6 +105,10 @@ func stopEngines(t testing.TB, env *testscript.Env) {
 				t.Errorf("cannot stop the engine of %s: %v\n%s", file, err, out)
 			}
 			cancel()
+			if place, err := control.Locate(file); err == nil && os.Geteuid() == 0 {
+				os.RemoveAll(place.ForSystem().State)
+				os.RemoveAll(place.ForSystem().Run)
+			}
 		}
 		return fs.SkipDir
 	})
