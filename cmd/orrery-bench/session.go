@@ -39,6 +39,9 @@ type session struct {
 	services []service
 	scratch  map[string]string // what an adapter noted when it wrote its files
 
+	as   *syscall.Credential // whom its commands run as; nil: as we are
+	more []string            // of the environment
+
 	family *family
 	hub    *hub
 	main   *exec.Cmd
@@ -87,7 +90,7 @@ func (s *session) env() []string {
 		"PATH=" + os.Getenv("PATH"), "HOME=" + s.file("home"), "XDG_RUNTIME_DIR=" + s.file("run"),
 		"XDG_CACHE_HOME=" + s.file("home", "cache"), "XDG_CONFIG_HOME=" + s.file("home", "config"),
 		"TMPDIR=" + s.file("home"), "LANG=C.UTF-8", "TERM=xterm-256color", "NO_COLOR=1",
-	}, s.peer.env(s)...)
+	}, append(s.peer.env(s), s.more...)...)
 }
 
 // open makes the directory. Nothing is started yet.
@@ -117,6 +120,9 @@ func (s *session) start() error {
 		return fmt.Errorf("cannot write the configuration of %s: %w", s.name, err)
 	}
 	s.age()
+	if err := give(s.dir, s.as); err != nil {
+		return err
+	}
 	argv := s.peer.start(s)
 	s.main = s.command(argv)
 	s.main.Stdout, s.main.Stderr = s.out, s.out
@@ -166,7 +172,7 @@ func (s *session) age() {
 func (s *session) command(argv []string) *exec.Cmd {
 	c := exec.Command(argv[0], argv[1:]...)
 	c.Dir, c.Env = s.dir, s.env()
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: s.as}
 	return c
 }
 
