@@ -39,8 +39,7 @@ type session struct {
 	services []service
 	scratch  map[string]string // what an adapter noted when it wrote its files
 
-	as   *syscall.Credential // whom its commands run as; nil: as we are
-	more []string            // of the environment
+	more []string // of the environment
 
 	family *family
 	hub    *hub
@@ -120,9 +119,6 @@ func (s *session) start() error {
 		return fmt.Errorf("cannot write the configuration of %s: %w", s.name, err)
 	}
 	s.age()
-	if err := give(s.dir, s.as); err != nil {
-		return err
-	}
 	argv := s.peer.start(s)
 	s.main = s.command(argv)
 	s.main.Stdout, s.main.Stderr = s.out, s.out
@@ -172,7 +168,7 @@ func (s *session) age() {
 func (s *session) command(argv []string) *exec.Cmd {
 	c := exec.Command(argv[0], argv[1:]...)
 	c.Dir, c.Env = s.dir, s.env()
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: s.as}
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return c
 }
 

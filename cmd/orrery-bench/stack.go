@@ -9,11 +9,9 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -35,7 +33,6 @@ type stack struct {
 	*runner
 	dir  string // holds the application as it is copied, and Go's caches
 	port int    // where it serves
-	as   *syscall.Credential
 	env  []string
 }
 
@@ -79,6 +76,9 @@ func (r *runner) stack(ctx context.Context, list []*found) ([]result, error) {
 
 // newStack copies the application, gives it a port and a repository, and builds it once, so that Go's cache is full.
 func (r *runner) newStack(ctx context.Context) (*stack, error) {
+	if os.Geteuid() == 0 {
+		return nil, errors.New("got -stack as root, want an ordinary user: PostgreSQL refuses root")
+	}
 	dir, err := os.MkdirTemp("", "obs")
 	if err != nil {
 		return nil, err
@@ -89,24 +89,13 @@ func (r *runner) newStack(ctx context.Context) (*stack, error) {
 		return st, err
 	}
 	st.port = free[0]
-	if os.Geteuid() == 0 { // whom PostgreSQL refuses
-		u, err := user.Lookup("nobody")
-		if err != nil {
-			return st, err
-		}
-		uid, _ := strconv.Atoi(u.Uid)
-		gid, _ := strconv.Atoi(u.Gid)
-		st.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-	}
-	mods, err := exec.CommandContext(ctx, "go", "env", "GOMODCACHE", "GOPROXY").Output()
+	caches, err := exec.CommandContext(ctx, "go", "env", "GOCACHE", "GOMODCACHE").Output()
 	if err != nil {
 		return st, fmt.Errorf("cannot ask go for its caches: %w", err)
 	}
-	where := strings.Fields(string(mods))
+	where := strings.Fields(string(caches))
 	st.env = []string{
-		"GOCACHE=" + filepath.Join(dir, "gocache"), "GOMODCACHE=" + filepath.Join(dir, "mod"), "GOFLAGS=-modcacherw", "GOTOOLCHAIN=local",
-		"GOPROXY=file://" + filepath.Join(where[0], "cache", "download") + "," + where[1],
-		"PATH=" + postgresBin() + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME=" + dir,
+		"GOCACHE=" + where[0], "GOMODCACHE=" + where[1], "PATH=" + postgresBin() + string(os.PathListSeparator) + os.Getenv("PATH"),
 	}
 	app := filepath.Join(dir, "app")
 	if err := os.CopyFS(app, os.DirFS(r.app)); err != nil {
@@ -120,19 +109,13 @@ func (r *runner) newStack(ctx context.Context) (*stack, error) {
 	if err := reportPort(app, st.port); err != nil {
 		return st, err
 	}
-	if err := st.run(ctx, app, false, "go", "mod", "download"); err != nil {
-		return st, err
-	}
-	if err := give(dir, st.as); err != nil {
-		return st, err
-	}
 	for _, argv := range [][]string{
 		{"go", "build", "-o", os.DevNull, "./cmd/shop"},
 		{"git", "init", "-q"},
 		{"git", "add", "-A"},
 		{"git", "-c", "user.name=bench", "-c", "user.email=bench@localhost", "commit", "-q", "-m", "bench"},
 	} {
-		if err := st.run(ctx, app, true, argv...); err != nil {
+		if err := st.run(ctx, app, argv...); err != nil {
 			return st, err
 		}
 	}
@@ -163,15 +146,11 @@ func postgresBin() string {
 }
 
 // run runs a command of the preparation.
-func (st *stack) run(ctx context.Context, dir string, as bool, argv ...string) error {
+func (st *stack) run(ctx context.Context, dir string, argv ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, setupLimit)
 	defer cancel()
 	c := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	c.Dir, c.Env = dir, append(os.Environ(), st.env...)
-	c.SysProcAttr = &syscall.SysProcAttr{}
-	if as {
-		c.SysProcAttr.Credential = st.as
-	}
 	file, err := os.CreateTemp(st.dir, "said")
 	if err != nil {
 		return err
@@ -188,19 +167,6 @@ func (st *stack) run(ctx context.Context, dir string, as bool, argv ...string) e
 	return nil
 }
 
-// give gives a tree to a user.
-func give(dir string, as *syscall.Credential) error {
-	if as == nil {
-		return nil
-	}
-	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		if err == nil {
-			err = os.Lchown(path, int(as.Uid), int(as.Gid))
-		}
-		return err
-	})
-}
-
 // round is one of one peer: the first start, the second, and the worktrees.
 func (st *stack) round(ctx context.Context, f *found) ([]sample, error) {
 	s, err := open(st.runner, f)
@@ -208,7 +174,7 @@ func (st *stack) round(ctx context.Context, f *found) ([]sample, error) {
 		return nil, err
 	}
 	defer s.close()
-	s.as, s.more = st.as, st.env
+	s.more = st.env
 	s.scratch["app"], s.scratch["port"] = filepath.Join(st.dir, "app"), strconv.Itoa(st.port)
 	var list []sample
 	for _, id := range []string{"first", "second"} {

@@ -19,12 +19,10 @@ func stackPeers() []peer {
 			if err := os.CopyFS(s.file("app"), os.DirFS(s.scratch["app"])); err != nil {
 				return err
 			}
-			if write != nil {
-				if err := write(s); err != nil {
-					return err
-				}
+			if write == nil {
+				return nil
 			}
-			return give(s.dir, s.as)
+			return write(s)
 		}
 	}
 	return all
