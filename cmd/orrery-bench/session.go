@@ -40,6 +40,7 @@ type session struct {
 	scratch  map[string]string // what an adapter noted when it wrote its files
 
 	more []string // of the environment
+	own  bool     // each command has a session of its own, which the kernel gives a share of the processors
 
 	family *family
 	hub    *hub
@@ -168,7 +169,7 @@ func (s *session) age() {
 func (s *session) command(argv []string) *exec.Cmd {
 	c := exec.Command(argv[0], argv[1:]...)
 	c.Dir, c.Env = s.dir, s.env()
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: !s.own, Setsid: s.own}
 	return c
 }
 
