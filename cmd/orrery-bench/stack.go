@@ -36,8 +36,8 @@ type stack struct {
 	env  []string
 }
 
-// worktrees is how many are added in one round of orrery.
-const worktrees = 2
+// again is how often a round starts what is there and, of orrery, adds a worktree.
+const again = 4
 
 func (r *runner) stack(ctx context.Context, list []*found) ([]result, error) {
 	st, err := r.newStack(ctx)
@@ -177,13 +177,17 @@ func (st *stack) round(ctx context.Context, f *found) ([]sample, error) {
 	s.more, s.own = st.env, true // as orrery's keeper has one, so shall the others
 	s.scratch["app"], s.scratch["port"] = filepath.Join(st.dir, "app"), strconv.Itoa(st.port)
 	var list []sample
-	for _, id := range []string{"first", "second"} {
+	for i := range 1 + again {
+		id := "first"
+		if i > 0 {
+			id = "second"
+		}
 		took, err := st.serves(ctx, s)
 		if err != nil {
 			return list, fmt.Errorf("%s: %w: %s", id, err, s.said())
 		}
 		list = append(list, sample{id: id, value: ms(took)})
-		if id == "second" && f.name == "orrery" && st.wants("worktree") {
+		if i == again && f.name == "orrery" && st.wants("worktree") {
 			more, err := st.worktrees(s)
 			if list = append(list, more...); err != nil {
 				return list, err
@@ -202,7 +206,7 @@ func (st *stack) serves(ctx context.Context, s *session) (time.Duration, error) 
 		return 0, err
 	}
 	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	for end := s.began.Add(limit); time.Now().Before(end); {
+	for end := s.began.Add(setupLimit); time.Now().Before(end); {
 		if ok(client, st.port) {
 			took := time.Since(s.began)
 			return took, s.settled(ctx, 200*time.Millisecond)
@@ -226,7 +230,7 @@ func ok(client *http.Client, port int) bool {
 // worktrees adds some beside the checkout that is up.
 func (st *stack) worktrees(s *session) ([]sample, error) {
 	var list []sample
-	for i := range worktrees {
+	for i := range again {
 		name := fmt.Sprintf("w%d", i)
 		at := func(args ...string) []string { return append([]string{s.program(), "-C", s.file(name)}, args...) }
 		t := time.Now()

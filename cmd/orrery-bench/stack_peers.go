@@ -32,7 +32,7 @@ func stackOrrery() peer {
 	return peer{
 		name: "orrery", programs: []string{"orrery"}, version: []string{"version"}, detaches: true,
 		start: func(s *session) []string {
-			return []string{s.program(), "-C", s.file("app"), "up", "-d", "--wait=60s", "web"}
+			return []string{s.program(), "-C", s.file("app"), "up", "-d", "--wait=300s", "web"}
 		},
 		stop: func(s *session) []string { return []string{s.program(), "-C", s.file("app"), "down"} },
 	}
