@@ -169,3 +169,61 @@ func TestConfigurations(t *testing.T) {
 		}
 	}
 }
+
+// TestStackCommands: process-compose is told the same commands, in order.
+func TestStackCommands(t *testing.T) {
+	app := t.TempDir()
+	for _, p := range stackPeers() {
+		s := &session{found: &found{peer: p, name: p.name, bin: map[string]string{}}, dir: t.TempDir(), self: "/bench", scratch: map[string]string{"app": app}}
+		for _, program := range p.programs {
+			s.bin[program] = "/bin/" + program
+		}
+		if err := p.write(s); err != nil {
+			t.Fatalf("%s: %v", p.name, err)
+		}
+		if argv := strings.Join(p.start(s), " "); !strings.Contains(argv, s.file("app")) {
+			t.Errorf("%s: got the command %q", p.name, argv)
+		}
+		if p.name != "process-compose" {
+			continue
+		}
+		b, err := os.ReadFile(s.file("app", "process-compose.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{
+			"  build:\n    command: \"'go' 'build'", "'-c' 'fsync=off'", "depends_on: {database: {condition: process_completed_successfully}, build: {",
+			"depends_on: {migrate: {condition: process_completed_successfully}, cache: {condition: process_healthy}}", "DATABASE_URL=postgres:///shop?host=" + s.file("run"),
+		} {
+			if !strings.Contains(string(b), want) {
+				t.Errorf("got\n%s\nwant in it %s", b, want)
+			}
+		}
+	}
+}
+
+// TestStarter: a server is there when it has said so, and what fails is said.
+func TestStarter(t *testing.T) {
+	if _, err := exec.LookPath("systemd-notify"); err != nil {
+		t.Skip("systemd-notify is not installed")
+	}
+	dir, err := os.MkdirTemp("", "o") // short: sockets lie in it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	s := &starter{dir: dir, run: dir}
+	if err := s.serve("a", []string{"sh", "-c", "systemd-notify STATUS=soon; touch told; systemd-notify --ready; exec sleep 60"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "told")); err != nil {
+		t.Error(err)
+	}
+	if err := s.running[0].Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	_ = s.running[0].Wait()
+	if err := s.do([]string{"sh", "-c", "exit 3"}); err == nil || !strings.Contains(err.Error(), "exit status 3") {
+		t.Errorf("got %v", err)
+	}
+}

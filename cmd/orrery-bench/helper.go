@@ -25,6 +25,7 @@ import (
 //	__stats  tasks=N      stats each input and output of the tree of N tasks, below the working directory
 //	__copies tasks=N      starts the command of each task of that tree, two at a time, and waits for it
 //	__peak   to=FILE -- COMMAND   runs the command and writes the greatest memory that it had, in MB
+//	__stack  dir=APP run=DIR      starts the stack of stack_starter.go, and stops it at TERM
 //	__linger              ignores TERM and HUP, ends by itself after a while
 const helperPrefix = "__"
 
@@ -60,6 +61,8 @@ func helper(mode string, args []string) int {
 		err = stats(s)
 	case "__copies":
 		err = copies(s)
+	case "__stack":
+		err = stackUp(s)
 	default:
 		err = fmt.Errorf("got mode %q of a helper", mode)
 	}

@@ -51,6 +51,8 @@ type options struct {
 	install  bool
 	list     bool
 	tasks    bool
+	stack    bool
+	app      string
 	sizes    []int
 	json     bool
 	markdown bool
@@ -63,12 +65,14 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.SetOutput(stderr)
 	f.StringVar(&o.orrery, "orrery", "", "the `program` to measure (default: orrery beside this one, else on PATH)")
 	f.StringVar(&o.cache, "cache", "", "`folder` of the peers that -install fetched (default: orrery-bench in the user's cache)")
-	f.StringVar(&only, "only", "", "`measures`: some of "+strings.Join(groups(), ",")+"; with -tasks "+strings.Join(taskGroups(), ","))
+	f.StringVar(&only, "only", "", "`measures`: some of "+strings.Join(groups(), ",")+"; with -tasks "+strings.Join(taskGroups(), ",")+"; with -stack "+strings.Join(distinct(stackMeasures()), ","))
 	f.StringVar(&peers, "peers", "", "`names` of the managers, such as orrery,s6 (default: all that are installed)")
 	f.IntVar(&o.rounds, "rounds", 5, "`number` of interleaved rounds")
 	f.BoolVar(&o.quick, "quick", false, "one round of small sizes, within a minute or so")
 	f.BoolVar(&o.install, "install", false, "fetch the peers first: npm and go ones into the cache, Debian's with apt-get when root")
 	f.BoolVar(&o.tasks, "tasks", false, "measure tasks beside build tools, not services beside process managers")
+	f.BoolVar(&o.stack, "stack", false, "measure how long a database, a cache, a migration and a web service take to be there")
+	f.StringVar(&o.app, "app", "examples/shop", "`folder` of the application, with -stack")
 	f.StringVar(&sizes, "sizes", "100,1000,10000", "`numbers` of tasks, with -tasks")
 	f.BoolVar(&o.list, "list", false, "only say which peers are here")
 	f.BoolVar(&o.json, "json", false, "write JSON")
@@ -94,8 +98,13 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	}
 	o.only, o.peers = words(only), words(peers)
 	known := groups()
-	if o.tasks {
+	switch {
+	case o.tasks && o.stack:
+		return o, errors.New("got -tasks and -stack, want one of them")
+	case o.tasks:
 		known = taskGroups()
+	case o.stack:
+		known = distinct(stackMeasures())
 	}
 	for _, w := range o.only {
 		if !slices.Contains(known, w) {
@@ -144,9 +153,12 @@ func bench(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	defer b.close()
 	rep := report{Machine: machine(), Rounds: o.rounds, Quick: o.quick, Peers: versions(found)}
 	rep.Tasks = o.tasks
-	if o.tasks {
+	switch {
+	case o.tasks:
 		rep.Results, err = b.tasks(ctx, found)
-	} else {
+	case o.stack:
+		rep.Results, err = b.stack(ctx, found)
+	default:
 		rep.Results, err = b.run(ctx, found)
 	}
 	if werr := rep.write(stdout, o); werr != nil {
@@ -157,8 +169,11 @@ func bench(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 // known are the managers, or the build tools with -tasks.
 func (o options) known() []peer {
-	if o.tasks {
+	switch {
+	case o.tasks:
 		return tools()
+	case o.stack:
+		return stackPeers()
 	}
 	return peers()
 }

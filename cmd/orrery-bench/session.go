@@ -39,6 +39,9 @@ type session struct {
 	services []service
 	scratch  map[string]string // what an adapter noted when it wrote its files
 
+	more []string // of the environment
+	own  bool     // each command has a session of its own, which the kernel gives a share of the processors
+
 	family *family
 	hub    *hub
 	main   *exec.Cmd
@@ -87,7 +90,7 @@ func (s *session) env() []string {
 		"PATH=" + os.Getenv("PATH"), "HOME=" + s.file("home"), "XDG_RUNTIME_DIR=" + s.file("run"),
 		"XDG_CACHE_HOME=" + s.file("home", "cache"), "XDG_CONFIG_HOME=" + s.file("home", "config"),
 		"TMPDIR=" + s.file("home"), "LANG=C.UTF-8", "TERM=xterm-256color", "NO_COLOR=1",
-	}, s.peer.env(s)...)
+	}, append(s.peer.env(s), s.more...)...)
 }
 
 // open makes the directory. Nothing is started yet.
@@ -166,7 +169,7 @@ func (s *session) age() {
 func (s *session) command(argv []string) *exec.Cmd {
 	c := exec.Command(argv[0], argv[1:]...)
 	c.Dir, c.Env = s.dir, s.env()
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: !s.own, Setsid: s.own}
 	return c
 }
 

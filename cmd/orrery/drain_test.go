@@ -1,22 +1,14 @@
 package main
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"testing"
-	"time"
 )
 
 // drainers are the servers of docs/guide-sockets.md.
@@ -64,7 +56,7 @@ func drain(t *testing.T, argv []string, overlap, keep bool) {
 	c := newCheckout(t, fmt.Sprintf(`service("web", command = %s, listen = {"http": socket.tcp(%d, strict = True)}, ready = %s, restart = %s, notify_access = "all")`,
 		starList(argv), port, ready, restart))
 	c.must("up", "-d", "--wait")
-	l := &strictLoad{addr: fmt.Sprintf("127.0.0.1:%d", port), keep: keep}
+	l := &strictLoad{addr: fmt.Sprintf("127.0.0.1:%d", port), keep: keep, clients: 8, protocol: protocol{ask: askHTTP}}
 	l.begin()
 	restarts, most := 0, form(4, 40)
 	for restarts < most {
@@ -73,7 +65,7 @@ func drain(t *testing.T, argv []string, overlap, keep bool) {
 	}
 	l.end(form(1000, 20000))
 	t.Logf("%d restarts, %s", restarts, l)
-	if l.refused.Load()+l.failed.Load() > 0 {
+	if l.refused.Load()+l.away.Load()+l.failed.Load() > 0 {
 		t.Error("want no request refused and none failed")
 	}
 	if n := c.node("web"); n.State != "ready" {
@@ -109,103 +101,6 @@ func starList(items []string) string {
 		s += fmt.Sprintf("%q, ", i)
 	}
 	return s + "]"
-}
-
-// strictLoad sends requests of which none is tried a second time, as a client
-// would that knows that it must not.
-type strictLoad struct {
-	addr                  string
-	keep                  bool // use a connection until the server says that it closes
-	sent, refused, failed atomic.Int64
-	reused                atomic.Int64
-	stop                  atomic.Bool
-	done                  sync.WaitGroup
-	first                 sync.Map
-}
-
-func (l *strictLoad) begin() {
-	for range 8 {
-		l.done.Go(func() {
-			var c net.Conn
-			var r *bufio.Reader
-			for !l.stop.Load() {
-				if c == nil {
-					var err error
-					if c, err = net.DialTimeout("tcp", l.addr, 10*time.Second); err != nil {
-						l.count(err)
-						c = nil
-						continue
-					}
-					r = bufio.NewReader(c)
-				} else {
-					l.reused.Add(1)
-				}
-				more, err := l.request(c, r)
-				l.count(err)
-				if !more {
-					c.Close()
-					c = nil
-				}
-				time.Sleep(time.Millisecond) // the pace of a client
-			}
-			if c != nil {
-				c.Close()
-			}
-		})
-	}
-}
-
-// request sends one and reads the answer; more says that the connection serves
-// for another one.
-func (l *strictLoad) request(c net.Conn, r *bufio.Reader) (more bool, err error) {
-	c.SetDeadline(time.Now().Add(20 * time.Second))
-	header := ""
-	if !l.keep {
-		header = "Connection: close\r\n"
-	}
-	if _, err := fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: x\r\n%s\r\n", header); err != nil {
-		return false, err
-	}
-	resp, err := http.ReadResponse(r, nil)
-	if err != nil {
-		return false, err
-	}
-	body, err := io.ReadAll(resp.Body)
-	if err == nil && (resp.StatusCode != 200 || len(body) < 5) {
-		err = fmt.Errorf("got %s %q", resp.Status, body)
-	}
-	return err == nil && l.keep && !resp.Close, err
-}
-
-func (l *strictLoad) count(err error) {
-	l.sent.Add(1)
-	switch {
-	case err == nil:
-		return
-	case errors.Is(err, syscall.ECONNREFUSED):
-		l.refused.Add(1)
-	default:
-		l.failed.Add(1)
-	}
-	l.first.LoadOrStore(err.Error(), true)
-}
-
-// end waits until at least n were sent, and ends the load.
-func (l *strictLoad) end(n int) {
-	for l.sent.Load() < int64(n) {
-		time.Sleep(time.Millisecond) // no event: the count is an atomic of all clients
-	}
-	l.stop.Store(true)
-	l.done.Wait()
-}
-
-func (l *strictLoad) String() string {
-	s := fmt.Sprintf("%d requests (%d on a kept connection), %d refused, %d failed", l.sent.Load(), l.reused.Load(), l.refused.Load(), l.failed.Load())
-	l.first.Range(func(k, _ any) bool {
-		s += "; " + k.(string)
-		return true
-	})
-	return s
 }
 
 // TestGuideSockets: what the guide shows is in the servers that are tested.

@@ -139,9 +139,7 @@ func (f factory) conforms(t *testing.T, as asUser, table *readyTable) {
 	a, b := c.instance("a"), c.instance("b")
 	f.planned(c)
 	for _, i := range []*instance{a, b} {
-		if dir := i.v("DATA"); dir != "" && !strings.HasPrefix(dir, c.dir) { // as root, that of a server with a user
-			t.Cleanup(func() { os.RemoveAll(dir) })
-		}
+		i.removeData(t)
 	}
 
 	c.must("up", "-d", "--wait")
@@ -188,6 +186,14 @@ func (c *checkout) instance(name string) *instance {
 		c.t.Fatal(err)
 	}
 	return i
+}
+
+// removeData takes its data away in the end, where they are not in the checkout:
+// as root, those of a server with a user.
+func (i *instance) removeData(t *testing.T) {
+	if dir := i.v("DATA"); dir != "" && !strings.HasPrefix(dir, i.c.dir) {
+		t.Cleanup(func() { os.RemoveAll(dir) })
+	}
 }
 
 // v is one of its variables, without the prefix of its name.

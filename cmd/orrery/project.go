@@ -86,7 +86,7 @@ func (a *app) barePlace() (control.Place, error) {
 func dirsOf(place control.Place, store *logs.Store) bind.Dirs {
 	return bind.Dirs{
 		Root: place.Root, GitRoot: gitRoot(place.Root),
-		State: place.State, Run: filepath.Join(place.Run, "n"), Cache: filepath.Join(place.Dir, "cache"),
+		State: place.State, Run: filepath.Join(place.Run, "n"), Cache: place.NodeCaches(),
 		Leases: place.Leases, Versions: filepath.Join(place.Dir, "versions.json"),
 		LogFile: func(node string) string { return store.Path(node, logs.Stdout) },
 		Make:    place.NodeDir,

@@ -38,14 +38,20 @@ func (p Place) nodeParts(kind, node string) (base string, parts []string, err er
 		// Apart from our own sockets, whatever a node is called.
 		base, parts = p.Run, []string{"n"}
 	case "cache":
-		base, parts = p.Dir, []string{"cache"}
-		if p.System {
-			base, parts = p.State, []string{".cache"}
-		}
+		caches := p.NodeCaches()
+		base, parts = filepath.Dir(caches), []string{filepath.Base(caches)}
 	default:
 		return "", nil, fmt.Errorf("got kind %q of a node's directory, want state, run or cache", kind)
 	}
 	return base, append(parts, strings.Split(node, "/")...), nil
+}
+
+// NodeCaches is the folder in which NodeDir makes the caches of the nodes.
+func (p Place) NodeCaches() string {
+	if p.System {
+		return filepath.Join(p.State, ".cache")
+	}
+	return filepath.Join(p.Dir, "cache")
 }
 
 // dirSpec says what a chain of directories shall be.

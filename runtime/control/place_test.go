@@ -161,6 +161,11 @@ func TestNodeDirOfUser(t *testing.T) {
 	check(t, s.Make())
 	const a, b = 65534, 65533
 
+	cache, err := s.NodeDir("cache", "db", a, a)
+	check(t, err)
+	if want := filepath.Join(s.NodeCaches(), "db"); cache != want {
+		t.Errorf("got %s, want %s", cache, want)
+	}
 	run, err := s.NodeDir("run", "db", a, a)
 	check(t, err)
 	wantMode(t, run, 0o711)

@@ -16,6 +16,9 @@ import (
 	"time"
 )
 
+// linger is how long clients that hold a connection have to hear that it closes; see docs/guide-sockets.md.
+const linger = 200 * time.Millisecond
+
 func main() {
 	log.SetFlags(0)
 	http.HandleFunc("GET /{$}", greet)
@@ -27,19 +30,21 @@ func main() {
 
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	server := &http.Server{}
-	drained := make(chan error, 1)
-	go func() {
-		<-ctx.Done()
-		stop, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		drained <- server.Shutdown(stop)
-	}()
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if ctx.Err() != nil {
+			w.Header().Set("Connection", "close")
+		}
+		http.DefaultServeMux.ServeHTTP(w, r)
+	})}
+	context.AfterFunc(ctx, func() { l.Close() }) // who connects now waits for the next web
 	log.Printf("serving on %s", l.Addr())
-	if err := server.Serve(l); err != http.ErrServerClosed {
+	if err := server.Serve(l); ctx.Err() == nil {
 		log.Fatal(err)
 	}
-	if err := <-drained; err != nil {
+	time.Sleep(linger)
+	grace, done := context.WithTimeout(context.Background(), 5*time.Second)
+	defer done()
+	if err := server.Shutdown(grace); err != nil { // requests under way end
 		log.Fatal(err)
 	}
 }

@@ -17,28 +17,34 @@ import (
 // drain is how long open requests may take to end once the server is told to stop.
 const drain = 8 * time.Second
 
+// linger is how long clients that hold a connection have to hear that it closes; see docs/guide-sockets.md in orrery.
+const linger = 200 * time.Millisecond
+
 // Serve answers HTTP until ctx ends, and then lets open requests finish.
 func Serve(ctx context.Context, store *Store, queue *Queue) error {
 	l, err := listen()
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: handler(store, queue), ReadHeaderTimeout: 10 * time.Second}
-	drained := make(chan error, 1)
-	go func() {
-		<-ctx.Done()
-		stop, cancel := context.WithTimeout(context.Background(), drain)
-		defer cancel()
-		drained <- server.Shutdown(stop)
-	}()
+	handler := handler(store, queue)
+	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if ctx.Err() != nil {
+			w.Header().Set("Connection", "close")
+		}
+		handler.ServeHTTP(w, r)
+	})}
+	context.AfterFunc(ctx, func() { l.Close() }) // who connects now waits for the next one
 	log.Printf("serving on http://%s", l.Addr())
 	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
 		return err
 	}
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(l); ctx.Err() == nil {
 		return err
 	}
-	return <-drained
+	time.Sleep(linger)
+	stop, cancel := context.WithTimeout(context.Background(), drain)
+	defer cancel()
+	return server.Shutdown(stop)
 }
 
 // listen takes the socket that was passed on, or opens one.
