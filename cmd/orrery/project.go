@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,12 +43,18 @@ type source struct {
 	File      string            `json:"file"`
 	Params    map[string]string `json:"params,omitempty"`
 	Overrides map[string]string `json:"overrides,omitempty"` // folders of external libraries
+
+	prints io.Writer // takes what print says; nil: stderr
 }
 
 func loadFile(ctx context.Context, s source) (*lang.Project, error) {
+	out := s.prints
+	if out == nil {
+		out = os.Stderr
+	}
 	return lang.Load(ctx, lang.Options{
 		File: s.File, Params: s.Params, Getenv: os.LookupEnv, Std: stdlib.FS, Libs: libraryFinder(s.Overrides), Version: released(),
-		Print: func(pos graph.Pos, msg string) { fmt.Fprintf(os.Stderr, "%s: %s\n", pos, msg) },
+		Print: func(pos graph.Pos, msg string) { fmt.Fprintf(out, "%s: %s\n", pos, msg) },
 	})
 }
 

@@ -213,6 +213,8 @@ type runner struct {
 	client     atomic.Pointer[control.Client] // nil: no service is needed
 	bound      atomic.Pointer[bind.Binding]   // what the references mean
 	screen     *screen
+	live       *live // nil: nothing is shown of how far it is
+	progress   atomic.Pointer[progress]
 	outputs    *outputs
 	spawner    announced
 	engine     *engine.Engine
@@ -259,6 +261,8 @@ func (r *runner) carry(ctx context.Context) error {
 	w := r.work.Load()
 	r.id, r.screen = runID(), newScreen(r.app, w.need)
 	r.outputs = newOutputs(r.screen)
+	r.beginLive()
+	defer r.live.end()
 	r.spawner.tell = r.started
 	if err := r.services(ctx, w); err != nil {
 		return err
@@ -278,6 +282,7 @@ func (r *runner) carry(ctx context.Context) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
+		defer r.crashed()
 		r.engine.Run(ectx, 0)
 	}()
 	go r.interrupt(ctx, sigs, cancel)
@@ -313,9 +318,11 @@ func (r *runner) interrupt(ctx context.Context, sigs <-chan os.Signal, cancel co
 		case sig := <-sigs:
 			code := exitError{exitSignal + int(sig.(syscall.Signal))}
 			if !first {
+				r.live.end()
 				os.Exit(code.code)
 			}
 			first = false
+			r.leaving("again to kill")
 			cancel(code)
 		}
 	}
@@ -425,7 +432,12 @@ func (r *runner) options(w *work, store *logs.Store) engine.Options {
 		caching.Explain = r.explained
 	}
 	local := r.local()
-	local.BeforeTask = r.renew
+	local.BeforeTask = func(ctx context.Context) error {
+		if local.Foreground != "" {
+			r.live.end() // the terminal is the task's now
+		}
+		return r.renew(ctx)
+	}
 	o := engine.Options{
 		Graph: w.project.Graph, Bind: func(g *graph.Graph) *bind.Binding { return r.bind(g, store) },
 		Spawner: &r.spawner, Clock: engine.SystemClock{}, Results: engine.Results{Caching: caching, Hashes: hashes, Values: filepath.Join(r.place.Dir, "values")},
@@ -456,6 +468,9 @@ func (r *runner) local() *engine.Local {
 func (r *runner) follow(ctx context.Context) error {
 	e, w := r.engine, r.work.Load()
 	r.app.replay(ctx, r.place, r.logs, false)
+	if r.alone() && onGitHub() {
+		defer shield(os.Stdout)()
+	}
 	stop, err := e.Events(0, func(ev api.Event) {
 		r.event(ev)
 		r.watch.heard(ev)
@@ -477,6 +492,7 @@ func (r *runner) follow(ctx context.Context) error {
 	st, _ := e.Status(w.need)
 	st.Nodes = append(st.Nodes, cleanStatus(r.clean)...)
 	rerr := r.release(ctx)
+	r.leaving("")
 	switch {
 	case err != nil:
 		return err

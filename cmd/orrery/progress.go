@@ -1,0 +1,243 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"orrery/cmd/orrery/term"
+	"orrery/runtime/control/api"
+)
+
+// endings are the signals that end a verb which looks after none.
+func endings() []os.Signal { return []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} }
+
+// stage is what a state means for how far things are.
+type stage int
+
+const (
+	idle    stage = iota // has not begun, or waits
+	working              // is on its way
+	there                // is where it is to be, or has ended well
+	ill                  // is there, but not as it should be
+	broken               // will not come there
+)
+
+func stageOf(state string) stage {
+	switch state {
+	case "starting", "running", "stopping", "reloading", "backoff":
+		return working
+	case "ready", "listening", "succeeded", "skipped", "scheduled", "exited":
+		return there
+	case "unhealthy":
+		return ill
+	case "failed", "gave-up", "blocked", "cancelled":
+		return broken
+	}
+	return idle
+}
+
+// tracked is one node as its events tell.
+type tracked struct {
+	name, state string
+	since       time.Time // of the state
+	why         string
+	lacks       string // the node that it waits for
+	cached      bool
+}
+
+// progress knows how far nodes are, from their events. Safe for concurrent use.
+type progress struct {
+	mu     sync.Mutex
+	began  time.Time
+	hint   string
+	clean  int  // nodes beside these that are as they should be
+	serves bool // it stays when all is there, as services do
+	ending time.Time
+	nodes  map[string]*tracked
+	stages [broken + 1]int
+	states map[string]int
+	cached int
+	busy   map[string]*tracked // those that are worked on, or ill
+	blocks map[string]int      // how many wait for a node
+}
+
+// newProgress is that of nodes of which nothing is known yet.
+func newProgress(names []string) *progress {
+	p := &progress{began: time.Now(), nodes: make(map[string]*tracked, len(names)), states: map[string]int{}, busy: map[string]*tracked{}, blocks: map[string]int{}}
+	all := make([]tracked, len(names))
+	for i, name := range names {
+		all[i].name, all[i].state = name, "down"
+		p.nodes[name] = &all[i]
+	}
+	p.stages[idle], p.states["down"] = len(names), len(names)
+	return p
+}
+
+// seed takes in what nodes are at now.
+func (p *progress) seed(st api.Status) {
+	now := time.Now()
+	for _, n := range st.Nodes {
+		since := n.StartedAt
+		if since.IsZero() || since.After(now) {
+			since = now
+		}
+		p.event(api.Event{Time: since, Node: n.Name, State: n.State, Text: n.Reason})
+	}
+}
+
+// event takes in what has happened; false: to none of these nodes.
+func (p *progress) event(ev api.Event) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.nodes[ev.Node]
+	if n == nil {
+		return false
+	}
+	if n.lacks != "" {
+		if p.blocks[n.lacks]--; p.blocks[n.lacks] == 0 {
+			delete(p.blocks, n.lacks)
+		}
+		n.lacks = ""
+	}
+	if ev.State == "waiting" {
+		if rest, ok := strings.CutPrefix(ev.Text, "waits for "); ok {
+			if on, _, ok := strings.Cut(rest, " to be "); ok {
+				n.lacks = on
+				p.blocks[on]++
+			}
+		}
+	}
+	n.why = ev.Text
+	if ev.State != n.state {
+		p.move(n, ev.State)
+		n.since = ev.Time
+	}
+	if cached := ev.State == "succeeded" && (ev.Text == "cached" || ev.Task != nil && ev.Task.Cached); cached != n.cached {
+		n.cached = cached
+		if cached {
+			p.cached++
+		} else {
+			p.cached--
+		}
+	}
+	return true
+}
+
+func (p *progress) move(n *tracked, state string) {
+	was, is := stageOf(n.state), stageOf(state)
+	p.stages[was]--
+	p.stages[is]++
+	p.states[n.state]--
+	p.states[state]++
+	n.state = state
+	if is == working || is == ill {
+		p.busy[n.name] = n
+	} else if was == working || was == ill {
+		delete(p.busy, n.name)
+	}
+}
+
+// end says that all is to stop now.
+func (p *progress) end(hint string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ending, p.hint = time.Now(), hint
+}
+
+// restart says that a new turn begins.
+func (p *progress) restart() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.began = time.Now()
+}
+
+// mostRows is how many rows are looked at for a board; beyond it they are counted.
+const mostRows = 64
+
+// board is how far things are; nil when there is nothing to tell.
+func (p *progress) board() *term.Board {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ending.IsZero() {
+		return p.leaving()
+	}
+	b := &term.Board{Began: p.began, Hint: p.hint}
+	if p.stages[idle]+p.stages[working] == 0 {
+		if !p.serves {
+			return nil
+		}
+		b.Calm = true
+		for _, state := range []string{"ready", "listening", "unhealthy", "scheduled"} {
+			b.Counts = count(b.Counts, p.states[state], state)
+		}
+		b.Counts = count(b.Counts, p.states["succeeded"]+p.states["skipped"], "done")
+		b.Counts = count(b.Counts, p.stages[broken], "failed")
+	} else {
+		b.Total = len(p.nodes) + p.clean
+		b.Done = b.Total - p.stages[idle] - p.stages[working]
+		b.Counts = count(b.Counts, p.stages[working], "running")
+		b.Counts = count(b.Counts, p.cached+p.clean, "cached")
+		b.Counts = count(b.Counts, p.stages[broken], "failed")
+		b.Counts = count(b.Counts, p.stages[idle], "waiting")
+	}
+	p.rows(b, p.busy)
+	if len(b.Rows) == 0 && p.stages[idle] > 0 { // then why nothing moves
+		waiting := map[string]*tracked{}
+		for name := range p.blocks {
+			if n := p.nodes[name]; n != nil && len(waiting) < mostRows {
+				waiting[name] = n
+			}
+		}
+		for name, n := range p.nodes {
+			if len(waiting) >= 8 {
+				break
+			}
+			if n.why != "" && stageOf(n.state) == idle {
+				waiting[name] = n
+			}
+		}
+		p.rows(b, waiting)
+	}
+	return b
+}
+
+// leaving is the board of a stop: who is stopping, and how many are left.
+func (p *progress) leaving() *term.Board {
+	left := p.stages[working] + p.stages[ill] + p.states["ready"] + p.states["listening"]
+	if left == 0 {
+		return nil
+	}
+	b := &term.Board{Title: "stopping", Began: p.ending, Hint: p.hint, Counts: count(nil, left, "left")}
+	p.rows(b, p.busy)
+	return b
+}
+
+// rows are those of some nodes, the ones that have been at it longest if there
+// are many.
+func (p *progress) rows(b *term.Board, nodes map[string]*tracked) {
+	all := slices.SortedFunc(maps.Values(nodes), func(a, b *tracked) int { return a.since.Compare(b.since) })
+	for i, n := range all {
+		if i == mostRows {
+			b.More = len(all) - i
+			return
+		}
+		row := term.Row{Name: n.name, Color: nameColor(n.name), State: strings.ReplaceAll(n.state, "-", " "), Since: n.since, Blocks: p.blocks[n.name]}
+		if n.why != n.state {
+			row.Why = n.why
+		}
+		b.Rows = append(b.Rows, row)
+	}
+}
+
+func count(parts []string, n int, what string) []string {
+	if n > 0 {
+		parts = append(parts, fmt.Sprintf("%d %s", n, what))
+	}
+	return parts
+}
