@@ -22,7 +22,7 @@ type app struct {
 	quiet   bool
 	verbose bool
 	noInput bool
-	output  string // how run shows what tasks print; "": as it sees fit
+	output  string   // how run shows what tasks print; "": as it sees fit
 	outlets *outlets // nil: plain streams
 }
 

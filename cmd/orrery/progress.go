@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
@@ -59,6 +60,7 @@ type progress struct {
 	clean  int  // nodes beside these that are as they should be
 	serves bool // it stays when all is there, as services do
 	ending time.Time
+	order  []string
 	nodes  map[string]*tracked
 	stages [broken + 1]int
 	states map[string]int
@@ -69,7 +71,7 @@ type progress struct {
 
 // newProgress is that of nodes of which nothing is known yet.
 func newProgress(names []string) *progress {
-	p := &progress{began: time.Now(), nodes: make(map[string]*tracked, len(names)), states: map[string]int{}, busy: map[string]*tracked{}, blocks: map[string]int{}}
+	p := &progress{began: time.Now(), order: names, nodes: make(map[string]*tracked, len(names)), states: map[string]int{}, busy: map[string]*tracked{}, blocks: map[string]int{}}
 	all := make([]tracked, len(names))
 	for i, name := range names {
 		all[i].name, all[i].state = name, "down"
@@ -157,8 +159,10 @@ func (p *progress) restart() {
 	p.began = time.Now()
 }
 
-// mostRows is how many rows are looked at for a board; beyond it they are counted.
-const mostRows = 64
+const (
+	mostRows    = 64 // rows of a board; beyond it they are counted
+	mostWaiting = 8  // of these that merely wait, when nothing else can be shown
+)
 
 // board is how far things are; nil when there is nothing to tell.
 func (p *progress) board() *term.Board {
@@ -189,16 +193,8 @@ func (p *progress) board() *term.Board {
 	p.rows(b, p.busy)
 	if len(b.Rows) == 0 && p.stages[idle] > 0 { // then why nothing moves
 		waiting := map[string]*tracked{}
-		for name := range p.blocks {
-			if n := p.nodes[name]; n != nil && len(waiting) < mostRows {
-				waiting[name] = n
-			}
-		}
-		for name, n := range p.nodes {
-			if len(waiting) >= 8 {
-				break
-			}
-			if n.why != "" && stageOf(n.state) == idle {
+		for _, name := range p.order {
+			if n := p.nodes[name]; n.why != "" && stageOf(n.state) == idle && len(waiting) < mostWaiting {
 				waiting[name] = n
 			}
 		}
@@ -221,7 +217,7 @@ func (p *progress) leaving() *term.Board {
 // rows are those of some nodes, the ones that have been at it longest if there
 // are many.
 func (p *progress) rows(b *term.Board, nodes map[string]*tracked) {
-	all := slices.SortedFunc(maps.Values(nodes), func(a, b *tracked) int { return a.since.Compare(b.since) })
+	all := slices.SortedFunc(maps.Values(nodes), func(a, b *tracked) int { return cmp.Or(a.since.Compare(b.since), strings.Compare(a.name, b.name)) })
 	for i, n := range all {
 		if i == mostRows {
 			b.More = len(all) - i

@@ -29,12 +29,13 @@ type screen struct {
 	err      io.Writer
 	began    time.Time
 	since    map[string]time.Time // when each node began what it is at
+	told     map[string]bool      // root causes for which it was said that something did not start
 	// last writes the end of what a task has printed that ran in this process, false if nothing; nil: none did.
 	last func(w io.Writer, node string) bool
 }
 
 func newScreen(a *app, names []string) *screen {
-	s := &screen{app: a, github: onGitHub(), out: a.stdout(), err: a.stderr(), outStyle: a.styleOf(os.Stdout), errStyle: a.styleOf(os.Stderr), since: map[string]time.Time{}, began: time.Now()}
+	s := &screen{app: a, github: onGitHub(), out: a.stdout(), err: a.stderr(), outStyle: a.styleOf(os.Stdout), errStyle: a.styleOf(os.Stderr), since: map[string]time.Time{}, told: map[string]bool{}, began: time.Now()}
 	if a.json { // then standard output is for that alone
 		s.out, s.outStyle = s.err, s.errStyle
 	}
@@ -123,6 +124,7 @@ func (s *screen) event(ev api.Event) {
 		return
 	}
 	took := s.took(ev)
+	delete(s.told, ev.Node)
 	switch ev.State {
 	case "ready":
 		if ev.From == "reloading" {
@@ -142,8 +144,11 @@ func (s *screen) event(ev api.Event) {
 		}
 	case "failed", "gave-up":
 		s.own("✗", red, ev.Node, join(strings.ReplaceAll(ev.State, "-", " "), ev.Text))
-	case "blocked":
-		s.own("✗", red, ev.Node, ev.Text)
+	case "blocked": // the report counts them
+		if root := ev.Cause; root == "" || !s.told[root] || s.app.verbose {
+			s.told[root] = true
+			s.own("✗", red, ev.Node, ev.Text)
+		}
 	case "exited":
 		mark, color := "·", dim
 		if ev.Exit != nil && (ev.Exit.Code != 0 || ev.Exit.Signal != "") {

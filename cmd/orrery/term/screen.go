@@ -136,11 +136,12 @@ func (s *Screen) handle(sig os.Signal) {
 		if s.frame != nil {
 			s.frame = []byte{} // it may be anything now
 		}
+	case syscall.SIGTSTP:
+		s.erase()
+		suspend()
 	default:
 		s.erase()
-		signal.Reset(sig)
 		raise(sig)
-		signal.Notify(s.sigs, sig) // it was SIGTSTP, and we go on
 	}
 	s.mu.Unlock()
 	s.Changed()

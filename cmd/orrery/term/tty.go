@@ -2,7 +2,9 @@ package term
 
 import (
 	"os"
+	"os/signal"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,4 +30,38 @@ func sizeOf(fd int) Size {
 func foreground(fd int) bool {
 	owner, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
 	return err != nil || owner == unix.Getpgrp()
+}
+
+// abandoned reports whether nobody is there to continue us when we stop: no shell
+// with job control, which is a parent in our session and in another group. The
+// kernel then lets ^Z do nothing.
+func abandoned() bool {
+	session, err := unix.Getsid(0)
+	if err != nil {
+		return true
+	}
+	for pid := unix.Getppid(); pid > 0; pid = parentOf(pid) {
+		if group, err := unix.Getpgid(pid); err != nil || group != unix.Getpgrp() {
+			theirs, serr := unix.Getsid(pid)
+			return err != nil || serr != nil || theirs != session
+		}
+	}
+	return true
+}
+
+// suspend stops this process until it is continued. SIGTSTP itself would not:
+// once it was asked for, Go ignores it.
+func suspend() {
+	if !abandoned() {
+		stopSelf()
+	}
+}
+
+// raise has a signal do what it does when nobody looks after it.
+func raise(sig os.Signal) {
+	signal.Reset(sig)
+	if n, ok := sig.(syscall.Signal); ok {
+		unix.Kill(unix.Getpid(), n)
+		select {} // it ends us
+	}
 }
