@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -43,12 +42,38 @@ func stageOf(state string) stage {
 	return idle
 }
 
+// The states that are counted by themselves.
+const (
+	countOther = iota
+	countReady
+	countListening
+	countScheduled
+	countDone // by a task
+	countKinds
+)
+
+func kindOf(state string) int {
+	switch state {
+	case "ready":
+		return countReady
+	case "listening":
+		return countListening
+	case "scheduled":
+		return countScheduled
+	case "succeeded", "skipped":
+		return countDone
+	}
+	return countOther
+}
+
 // tracked is one node as its events tell.
 type tracked struct {
 	name, state string
 	since       time.Time // of the state
 	why         string
-	lacks       string // the node that it waits for
+	lacks       *tracked // the node that it waits for
+	blocks      int      // how many wait for it
+	busy        int      // its place among those that are worked on or ill; -1: not there
 	cached      bool
 }
 
@@ -63,21 +88,20 @@ type progress struct {
 	order  []string
 	nodes  map[string]*tracked
 	stages [broken + 1]int
-	states map[string]int
+	states [countKinds]int
 	cached int
-	busy   map[string]*tracked // those that are worked on, or ill
-	blocks map[string]int      // how many wait for a node
+	busy   []*tracked // those that are worked on, or ill
 }
 
 // newProgress is that of nodes of which nothing is known yet.
 func newProgress(names []string) *progress {
-	p := &progress{began: time.Now(), order: names, nodes: make(map[string]*tracked, len(names)), states: map[string]int{}, busy: map[string]*tracked{}, blocks: map[string]int{}}
+	p := &progress{began: time.Now(), order: names, nodes: make(map[string]*tracked, len(names))}
 	all := make([]tracked, len(names))
 	for i, name := range names {
-		all[i].name, all[i].state = name, "down"
+		all[i].name, all[i].state, all[i].busy = name, "down", -1
 		p.nodes[name] = &all[i]
 	}
-	p.stages[idle], p.states["down"] = len(names), len(names)
+	p.stages[idle] = len(names)
 	return p
 }
 
@@ -101,17 +125,16 @@ func (p *progress) event(ev api.Event) bool {
 	if n == nil {
 		return false
 	}
-	if n.lacks != "" {
-		if p.blocks[n.lacks]--; p.blocks[n.lacks] == 0 {
-			delete(p.blocks, n.lacks)
-		}
-		n.lacks = ""
+	if n.lacks != nil {
+		n.lacks.blocks--
+		n.lacks = nil
 	}
 	if ev.State == "waiting" {
 		if rest, ok := strings.CutPrefix(ev.Text, "waits for "); ok {
 			if on, _, ok := strings.Cut(rest, " to be "); ok {
-				n.lacks = on
-				p.blocks[on]++
+				if n.lacks = p.nodes[on]; n.lacks != nil {
+					n.lacks.blocks++
+				}
 			}
 		}
 	}
@@ -135,13 +158,18 @@ func (p *progress) move(n *tracked, state string) {
 	was, is := stageOf(n.state), stageOf(state)
 	p.stages[was]--
 	p.stages[is]++
-	p.states[n.state]--
-	p.states[state]++
+	p.states[kindOf(n.state)]--
+	p.states[kindOf(state)]++
 	n.state = state
-	if is == working || is == ill {
-		p.busy[n.name] = n
-	} else if was == working || was == ill {
-		delete(p.busy, n.name)
+	switch busy := is == working || is == ill; {
+	case busy && n.busy < 0:
+		n.busy = len(p.busy)
+		p.busy = append(p.busy, n)
+	case !busy && n.busy >= 0: // the last one takes its place
+		last := len(p.busy) - 1
+		p.busy[n.busy] = p.busy[last]
+		p.busy[n.busy].busy = n.busy
+		p.busy, n.busy = p.busy[:last], -1
 	}
 }
 
@@ -177,10 +205,11 @@ func (p *progress) board() *term.Board {
 			return nil
 		}
 		b.Calm = true
-		for _, state := range []string{"ready", "listening", "unhealthy", "scheduled"} {
-			b.Counts = count(b.Counts, p.states[state], state)
-		}
-		b.Counts = count(b.Counts, p.states["succeeded"]+p.states["skipped"], "done")
+		b.Counts = count(b.Counts, p.states[countReady], "ready")
+		b.Counts = count(b.Counts, p.states[countListening], "listening")
+		b.Counts = count(b.Counts, p.stages[ill], "unhealthy")
+		b.Counts = count(b.Counts, p.states[countScheduled], "scheduled")
+		b.Counts = count(b.Counts, p.states[countDone], "done")
 		b.Counts = count(b.Counts, p.stages[broken], "failed")
 	} else {
 		b.Total = len(p.nodes) + p.clean
@@ -192,10 +221,10 @@ func (p *progress) board() *term.Board {
 	}
 	p.rows(b, p.busy)
 	if len(b.Rows) == 0 && p.stages[idle] > 0 { // then why nothing moves
-		waiting := map[string]*tracked{}
+		var waiting []*tracked
 		for _, name := range p.order {
 			if n := p.nodes[name]; n.why != "" && stageOf(n.state) == idle && len(waiting) < mostWaiting {
-				waiting[name] = n
+				waiting = append(waiting, n)
 			}
 		}
 		p.rows(b, waiting)
@@ -205,7 +234,7 @@ func (p *progress) board() *term.Board {
 
 // leaving is the board of a stop: who is stopping, and how many are left.
 func (p *progress) leaving() *term.Board {
-	left := p.stages[working] + p.stages[ill] + p.states["ready"] + p.states["listening"]
+	left := p.stages[working] + p.stages[ill] + p.states[countReady] + p.states[countListening]
 	if left == 0 {
 		return nil
 	}
@@ -216,14 +245,14 @@ func (p *progress) leaving() *term.Board {
 
 // rows are those of some nodes, the ones that have been at it longest if there
 // are many.
-func (p *progress) rows(b *term.Board, nodes map[string]*tracked) {
-	all := slices.SortedFunc(maps.Values(nodes), func(a, b *tracked) int { return cmp.Or(a.since.Compare(b.since), strings.Compare(a.name, b.name)) })
+func (p *progress) rows(b *term.Board, nodes []*tracked) {
+	all := slices.SortedFunc(slices.Values(nodes), func(a, b *tracked) int { return cmp.Or(a.since.Compare(b.since), strings.Compare(a.name, b.name)) })
 	for i, n := range all {
 		if i == mostRows {
 			b.More = len(all) - i
 			return
 		}
-		row := term.Row{Name: n.name, Color: nameColor(n.name), State: strings.ReplaceAll(n.state, "-", " "), Since: n.since, Blocks: p.blocks[n.name]}
+		row := term.Row{Name: n.name, Color: nameColor(n.name), State: strings.ReplaceAll(n.state, "-", " "), Since: n.since, Blocks: n.blocks}
 		if n.why != n.state {
 			row.Why = n.why
 		}
