@@ -257,6 +257,9 @@ func (r *runner) carry(ctx context.Context) error {
 	defer cancel(nil)
 	sigs := make(chan os.Signal, 4)
 	signal.Notify(sigs, syscall.SIGINT, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // by nohup
+		signal.Notify(sigs, syscall.SIGHUP)
+	}
 	defer signal.Stop(sigs)
 	w := r.work.Load()
 	r.id, r.screen = runID(), newScreen(r.app, w.need)

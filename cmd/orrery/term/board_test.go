@@ -93,8 +93,9 @@ func TestLinesFit(t *testing.T) {
 		if frame == "" {
 			return
 		}
-		body, up, ok := strings.Cut(frame, "\r\x1b[")
-		lines := strings.Split(strings.TrimSuffix(body, "\r"), "\r\n")
+		body, up, ok := strings.Cut(frame, wrap+"\r\x1b[")
+		body = strings.TrimPrefix(strings.TrimSuffix(body, wrap+"\r"), noWrap)
+		lines := strings.Split(body, "\r\n")
 		if n := len(lines) - 1; ok && up != fmt.Sprintf("%dA", n) || !ok && n > 0 {
 			t.Fatalf("%d lines below the cursor, and it goes up by %q", n, up)
 		}

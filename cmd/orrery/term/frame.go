@@ -2,9 +2,9 @@
 // scrolls: the footer. What is drawn is decided by pure functions (Board.Lines,
 // Frame); a Screen carries it out on a terminal.
 //
-// It promises little damage: it never leaves the normal screen, sets no mode and
-// does not hide the cursor, so that there is nothing to restore even after a kill
-// -9. The cursor rests on the empty line above the footer, in front of all that
+// It promises little damage: it never leaves the normal screen, does not hide the
+// cursor and sets no mode beyond one write, so that there is nothing to restore even
+// after a kill -9. The cursor rests on the empty line above the footer, in front of all that
 // is ours: whatever a resize makes of the lines below, one "erase below" takes
 // them away, and what others write, or a user types, does no harm to the stream.
 //
@@ -138,6 +138,13 @@ func (l Line) cut(b []byte, cols int, st Style) []byte {
 	return b
 }
 
+// Lines do not go on in the next row while a frame is drawn: the terminal may be
+// narrower by now than it says.
+const (
+	noWrap = "\x1b[?7l"
+	wrap   = "\x1b[?7h"
+)
+
 // Frame is what draws a footer below the cursor, which is at the start of an
 // empty line and is there again after it. Lines are cut to one column less than
 // there are, as some terminals go on to the next line with the last column; those
@@ -148,14 +155,14 @@ func Frame(lines []Line, size Size, st Style) []byte {
 	if len(lines) == 0 {
 		return nil
 	}
-	var b []byte
+	b := []byte(noWrap)
 	for i, l := range lines {
 		if i > 0 || gap {
 			b = append(b, "\r\n"...)
 		}
 		b = l.cut(b, size.sure().Cols-1, st)
 	}
-	b = append(b, '\r')
+	b = append(b, wrap+"\r"...)
 	up := len(lines)
 	if !gap {
 		up--

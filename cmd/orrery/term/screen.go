@@ -22,8 +22,10 @@ const (
 	plenty = 64 << 10
 )
 
-// below erases all from the start of the cursor's line on.
-const below = "\r\x1b[J"
+// below erases all from the start of the cursor's line on: the line, and what is
+// below it. Not all at once, as tmux takes the erasing of a whole screen for a
+// wish to have it in the history.
+const below = "\r\x1b[K\r\n\x1b[J\x1b[A"
 
 // Device is the terminal of a Screen.
 type Device struct {

@@ -55,8 +55,14 @@ func emulate(t *testing.T, text string) (rows []string, row int) {
 			text, row = text[2:], row+1
 		case strings.HasPrefix(text, "\n"):
 			text, row = text[1:], row+1
+		case strings.HasPrefix(text, "\x1b[?7"):
+			text = text[5:]
+		case strings.HasPrefix(text, "\x1b[K"):
+			text, rows[row] = text[3:], ""
 		case strings.HasPrefix(text, "\x1b[J"):
 			text, rows = text[3:], rows[:row]
+		case strings.HasPrefix(text, "\x1b[A"):
+			text, row = text[3:], row-1
 		case strings.HasPrefix(text, "\x1b["):
 			var up int
 			if _, err := fmt.Sscanf(text, "\x1b[%dA", &up); err != nil || up > row {
@@ -109,7 +115,7 @@ func TestScreen(t *testing.T) {
 	s.Close()
 	s.Close()
 	fmt.Fprint(s, " and more")
-	if !strings.HasSuffix(d.text(), "\r\x1b[Jthe end and more") {
+	if !strings.HasSuffix(d.text(), below+"the end and more") {
 		t.Errorf("got %q", d.text())
 	}
 }
@@ -169,7 +175,7 @@ func TestScreenPace(t *testing.T) {
 	d.size = Size{20, 10}
 	s.draw()
 	s.mu.Unlock()
-	if got := d.text(); !strings.HasSuffix(got, "\r\x1b[J\r\ntwo\r\x1b[1A") {
+	if got := d.text(); !strings.HasSuffix(got, below+noWrap+"\r\ntwo"+wrap+"\r\x1b[1A") {
 		t.Errorf("got %q", got)
 	}
 }
@@ -180,7 +186,7 @@ func TestScreenWaits(t *testing.T) {
 	s := open(d.device(), Options{Footer: footer("footer")})
 	fmt.Fprint(s, "a\n")
 	s.Close()
-	if got := d.text(); got != "a\n" && !strings.HasSuffix(got, "\x1b[J") {
+	if got := d.text(); got != "a\n" && !strings.HasSuffix(got, below) {
 		t.Errorf("got %q", got)
 	}
 }
