@@ -23,6 +23,13 @@ type outlets struct {
 	wrote  atomic.Int64                // when something was last written, in nanoseconds of Unix time
 }
 
+// end takes the footer away, if there is one: also when we panic.
+func (o *outlets) end() {
+	if s := o.screen.Swap(nil); s != nil {
+		s.Close()
+	}
+}
+
 // outletOf is one of the streams.
 type outletOf struct {
 	*outlets

@@ -285,8 +285,14 @@ func (r *runner) carry(ctx context.Context) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		defer r.crashed()
+		crashed := true
+		defer func() {
+			if crashed {
+				r.app.outlets.end()
+			}
+		}()
 		r.engine.Run(ectx, 0)
+		crashed = false
 	}()
 	go r.interrupt(ctx, sigs, cancel)
 	err = r.follow(ctx)

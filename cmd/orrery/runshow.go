@@ -59,13 +59,6 @@ func (r *runner) leaving(hint string) {
 	}
 }
 
-// crashed leaves the terminal as it should be to a panic of this goroutine.
-func (r *runner) crashed() {
-	if r.live != nil && r.live.screen != nil {
-		r.live.screen.Close()
-	}
-}
-
 // announced starts processes, and tells the first one of each node: a task that
 // is restored from the cache has none.
 type announced struct {

@@ -8,9 +8,12 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/creack/pty"
+
+	"orrery/cmd/orrery/term"
 )
 
 // tmux is a real terminal with a shell in it, which can be looked at.
@@ -111,7 +114,7 @@ func TestFooterOfUp(t *testing.T) {
 	m.keys("clear; orrery up", "Enter")
 	m.expect(`^\[0/3\] 1 running, 2 waiting · \d+ s · \^C stops\n  db starting \d+ s +1 waits for it\z`, `^db +\| db is here$`)
 	m.do("resize-window", "-x", "40", "-y", "10")
-	m.expect(`^\[0/3\] 1 running, 2 waiting · \d+ s · \^C…\n  db starting \d+ s +1 waits for it\z`)
+	m.expect(`^\[0/3\] 1 running, 2 waiting · \d+ s · \^C ?…\n  db starting \d+ s +1 waits for it\z`)
 	m.do("resize-window", "-x", "100", "-y", "5")
 	m.expect(`^\[0/3\] db starting \d+ s · 1 running, 2 waiting · \d+ s · \^C stops\z`)
 	m.do("resize-window", "-x", "30", "-y", "12")
@@ -188,6 +191,27 @@ task("build", command = "true", after = gens)
 	m.expect(`^a terminal`, `!^\[`)
 	p.touch("talk.ok")
 	m.clean()
+}
+
+// TestFooterAndPanic: what a crash says stands alone.
+func TestFooterAndPanic(t *testing.T) {
+	p := newProject(t, slowly)
+	m := p.tmux(80, 24)
+	m.keys("clear; crasher", "Enter")
+	m.expect(`^\[1/2\] 1 running · \d+ s\n  one starting`)
+	p.touch("crash")
+	m.expect(`^panic: as asked for`, `^goroutine 1`)
+	m.clean()
+}
+
+// crasher shows a footer and panics when the file is there.
+func crasher() {
+	a := newApp()
+	defer a.outlets.end()
+	b := &term.Board{Began: time.Now(), Done: 1, Total: 2, Counts: []string{"1 running"}, Rows: []term.Row{{Name: "one", State: "starting"}}}
+	a.follow(liveOptions{}, func() *term.Board { return b })
+	await(func() bool { _, err := os.Stat("crash"); return err == nil })
+	panic("as asked for")
 }
 
 // TestStatusInPlace: status -w draws over itself, also a table that is higher than the terminal, and leaves the last one.
