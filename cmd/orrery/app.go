@@ -35,8 +35,8 @@ func (a *app) flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&a.instead, "override", nil, "use a folder for an external library: `NAME=DIR`")
 	f.BoolVar(&a.json, "json", false, "print data as JSON")
 	f.StringVar(&a.colorBy, "color", "auto", "colours: `WHEN` is auto, always or never")
-	f.BoolVarP(&a.quiet, "quiet", "q", false, "say less")
-	f.BoolVarP(&a.verbose, "verbose", "v", false, "say more")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "say only what fails, and data: no progress, no news")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "say more: also what goes without saying")
 	f.BoolVar(&a.noInput, "no-input", false, "never ask")
 }
 

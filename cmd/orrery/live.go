@@ -227,18 +227,21 @@ func (l *live) beat() {
 	}
 }
 
-// watchNodes shows how far nodes of an engine are until end is called. A signal
-// ends the process as if nothing was shown.
+// watchNodes shows how far nodes of an engine are until end is called: those that
+// are named, or all that somebody holds. A signal ends the process as if nothing
+// was shown.
 func (a *app) watchNodes(ctx context.Context, c *control.Client, names []string) (end func()) {
 	st, err := statusOf(ctx, c, names)
 	if err != nil {
 		return func() {} // the caller's own request says why
 	}
-	names = names[:0:0]
+	var watched []string
 	for _, n := range st.Nodes {
-		names = append(names, n.Name)
+		if len(names) > 0 || n.Holders > 0 {
+			watched = append(watched, n.Name)
+		}
 	}
-	p := newProgress(names)
+	p := newProgress(watched)
 	p.seed(st)
 	l := a.follow(liveOptions{fatal: endings()}, p.board)
 	ctx, cancel := context.WithCancel(ctx)

@@ -63,7 +63,9 @@ prefixed lines as they come; grouped, each task's lines together when it has
 ended (the default when CI is set; with GITHUB_ACTIONS as groups of the log);
 failed, only those of tasks that failed, at the end; or none. The last 20 lines
 of each failed task are shown again at the end. What a cached task had printed is
-shown again if it was named, or with -v.
+shown again if it was named, or with -v. What is live on a terminal, heartbeats
+and -q are as in orrery up. With GITHUB_ACTIONS nothing that a task prints is
+taken for a command of the log.
 
 --dry-run says in order what would become of each: "up to date", "restored from
 cache", "run", "skip" (what it creates exists), "depends" (on what a task makes that

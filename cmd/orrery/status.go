@@ -29,7 +29,8 @@ func statusCommand(a *app) *cobra.Command {
 		Use:   "status [NAME...]",
 		Short: "Show what runs: state, pid, uptime, restarts, ports, why not",
 		Long: `Shows the nodes of the running engine. Without an engine it fails with code 5.
-With -w it goes on showing until ^C or until the engine ends.
+With -w it goes on showing until ^C or until the engine ends: in place on a
+terminal, elsewhere below each other.
 
 With --json it prints one object, with -w --json one object a line at each change:
   {"seq", "engine": {"pid", "version", "started", "project", "root"}, "digest",

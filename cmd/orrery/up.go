@@ -68,7 +68,13 @@ every task with a schedule, which runs at its times and not when up begins.
 
 In the foreground it shows what they print; the first ^C stops all that it
 started, dependents first, the second at once. A second "up" joins the engine
-that runs already and releases only what is its own.`,
+that runs already and releases only what is its own.
+
+On a terminal the last lines tell how far it is and what is waited for, and the
+lines above them scroll as always. Elsewhere, and under CI or with --ui=plain, a
+line says what is waited for after 30 s of silence, then after twice that, and so
+on; ORRERY_HEARTBEAT=TIME is another time, 0 never. -q leaves all that and our own
+lines but for failures, -v adds the changes of state that go without saying.`,
 		Example: `  orrery up                  everything, in the foreground
   orrery up web worker       these and what they need
   orrery up -d --wait=60s    in the background; fails when it is not ready in time`,
