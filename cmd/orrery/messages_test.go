@@ -45,7 +45,7 @@ db = service("db", command = [cockroach.cockroach, "start-single-node"])`,
 			args: "up -d --wait", code: exitFailed,
 			cause: `cockroach`, place: `services.star:2`, remed: `apt install cockroachdb`},
 		{what: "The migration fails",
-			star: `migrate = task("migrate", command = "echo 0003_users.sql; echo 'relation \"users\" already exists' >&2; exit 1")
+			star: `migrate = task("migrate", command = "exec >&2; echo 0003_users.sql; echo 'relation \"users\" already exists'; exit 1")
 service("api", command = "exec sleep 1000", after = [migrate])
 service("web", command = "exec sleep 1000", after = [migrate])`,
 			args: "up -d --wait", code: exitFailed,
