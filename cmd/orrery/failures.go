@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"orrery/runtime/control/api"
@@ -88,10 +90,17 @@ func (s *screen) lastOf(w io.Writer, node string, store *logs.Store) {
 		fmt.Fprintf(w, "  more: orrery why %s\n", node)
 		return
 	}
-	if store == nil || !s.lastLines(w, store, node, lastShown) {
+	if store == nil {
 		return
 	}
-	path := store.Path(node, logs.Stdout)
+	streams := s.lastLines(w, store, node, lastShown)
+	if len(streams) == 0 {
+		return
+	}
+	path := store.Path(node, streams[0])
+	if len(streams) > 1 { // each has a file of its own there
+		path = filepath.Dir(path)
+	}
 	fmt.Fprintf(w, "  log: %s\n  more: orrery logs %s\n", s.errStyle.Link(fileLink(path), path), node)
 }
 
@@ -105,17 +114,19 @@ func failedState(n api.NodeStatus) bool {
 	return false
 }
 
-// lastLines writes the end of a node's output, indented; false if there is none.
-func (s *screen) lastLines(w io.Writer, store *logs.Store, node string, n int) bool {
-	any := false
+// lastLines writes the end of a node's output, indented, and gives the streams
+// that it came from.
+func (s *screen) lastLines(w io.Writer, store *logs.Store, node string, n int) (streams []string) {
 	store.Read(context.Background(), logs.Query{Nodes: []string{node}, Tail: n}, func(l logs.Line) bool {
 		if l.Node == node && l.Mark == "" {
-			any = true
+			if !slices.Contains(streams, l.Stream) {
+				streams = append(streams, l.Stream)
+			}
 			s.quote(w, logs.Sanitise(l.Text))
 		}
 		return true
 	})
-	return any
+	return streams
 }
 
 // quote writes a line that a node has printed.
