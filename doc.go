@@ -5,6 +5,7 @@
 //
 //	spec.star         the declaration language, written once
 //	cmd/orrery        the command line: one file a verb
+//	cmd/orrery/term   the footer that is live below the stream of lines
 //	cmd/orrery-bench  measurements beside the peers that are installed
 //	lang              services.star -> *graph.Graph
 //	lang/spec         spec.star: checks arguments, supplies defaults, writes docs and Go types

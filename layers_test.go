@@ -57,9 +57,10 @@ func rooms() []room {
 			"runtime/logs", "runtime/control", "runtime/control/api", "runtime/watch", "runtime/cache"},
 			"owns live state and drives the rest; evaluation reaches it as a function"},
 
-		{"cmd/orrery", []string{".", "lang", "lang/graph", "lang/spec", "lang/export", "lang/convert", "stdlib", "runtime/engine", "runtime/control", "runtime/control/api",
+		{"cmd/orrery", []string{".", "cmd/orrery/term", "lang", "lang/graph", "lang/spec", "lang/export", "lang/convert", "stdlib", "runtime/engine", "runtime/control", "runtime/control/api",
 			"runtime/keeper", "runtime/proc", "runtime/task", "runtime/cache", "runtime/fresh", "runtime/remote", "runtime/logs", "runtime/bind", "runtime/history", "runtime/libs"},
 			"ties language and runtime together, through the entry points only"},
+		{"cmd/orrery/term", nil, "a terminal and what is drawn on it; what a node is, and when there is a footer, is the command's matter"},
 		{"cmd/orrery-bench", nil, "measures the built program from outside, as it does its peers"},
 	}
 }
@@ -87,7 +88,8 @@ func walls() []wall {
 		{"filippo.io/age", []string{"runtime/bind"}, nil, "secrets are decrypted where they are read"},
 		{"mvdan.cc/sh/v3", []string{"lang/graph"}, nil, "references in scripts: Text.Shell, for the checker and for whoever binds"},
 		{"github.com/robfig/cron/v3", []string{"lang/graph"}, nil, "schedules: Schedule.Check and Next, for the checker and for whoever runs them"},
-		{"golang.org/x/sys", []string{"runtime/...", "cmd/orrery"}, nil, "system calls belong to the runtime"},
+		{"github.com/clipperhouse/displaywidth", []string{"cmd/orrery/term"}, nil, "one meaning of a column"},
+		{"golang.org/x/sys", []string{"runtime/...", "cmd/orrery", "cmd/orrery/term"}, nil, "system calls belong to the runtime"},
 		{"google.golang.org/protobuf/encoding/protowire", []string{"runtime/remote"}, nil, "the messages of the remote cache, by hand"},
 		{"google.golang.org/protobuf", nil, []string{"runtime/remote"}, "the oracle of our tests"},
 		{"google.golang.org/grpc", nil, []string{"runtime/remote"}, "the oracle of our tests: linked, it would cost every start 1 ms"},

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/mattn/go-isatty"
 	"github.com/spf13/pflag"
 )
 
@@ -23,10 +22,11 @@ type app struct {
 	quiet   bool
 	verbose bool
 	noInput bool
-	output  string // how run shows what tasks print; "": as it sees fit
+	output  string   // how run shows what tasks print; "": as it sees fit
+	outlets *outlets // nil: plain streams
 }
 
-func newApp() *app { return &app{} }
+func newApp() *app { return &app{outlets: &outlets{}} }
 
 func (a *app) flags(f *pflag.FlagSet) {
 	f.StringVarP(&a.dir, "dir", "C", "", "work as if started in `DIR`")
@@ -35,53 +35,14 @@ func (a *app) flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&a.instead, "override", nil, "use a folder for an external library: `NAME=DIR`")
 	f.BoolVar(&a.json, "json", false, "print data as JSON")
 	f.StringVar(&a.colorBy, "color", "auto", "colours: `WHEN` is auto, always or never")
-	f.BoolVarP(&a.quiet, "quiet", "q", false, "say less")
-	f.BoolVarP(&a.verbose, "verbose", "v", false, "say more")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "say only what fails, and data: no progress, no news")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "say more: also what goes without saying")
 	f.BoolVar(&a.noInput, "no-input", false, "never ask")
-}
-
-// The colours that are used, as SGR codes.
-const (
-	red    = "31"
-	green  = "32"
-	yellow = "33"
-	dim    = "2"
-	bold   = "1"
-)
-
-// color decides: --color > NO_COLOR > FORCE_COLOR/CLICOLOR_FORCE > terminal;
-// TERM=dumb and CI are plain.
-func (a *app) color() bool {
-	switch a.colorBy {
-	case "always":
-		return true
-	case "never":
-		return false
-	}
-	if os.Getenv("NO_COLOR") != "" {
-		return false
-	}
-	for _, force := range []string{"FORCE_COLOR", "CLICOLOR_FORCE"} {
-		if v := os.Getenv(force); v != "" && v != "0" {
-			return true
-		}
-	}
-	if os.Getenv("TERM") == "dumb" || os.Getenv("CI") != "" {
-		return false
-	}
-	return isatty.IsTerminal(os.Stderr.Fd())
-}
-
-func (a *app) paint(code, s string) string {
-	if !a.color() {
-		return s
-	}
-	return "\x1b[" + code + "m" + s + "\x1b[0m"
 }
 
 // printJSON writes data to stdout.
 func (a *app) printJSON(v any) error {
-	enc := json.NewEncoder(os.Stdout)
+	enc := json.NewEncoder(a.stdout())
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
@@ -90,7 +51,7 @@ func (a *app) printJSON(v any) error {
 // say writes one of our own messages to stderr, unless -q.
 func (a *app) say(format string, args ...any) {
 	if !a.quiet {
-		fmt.Fprintf(os.Stderr, format+"\n", args...)
+		fmt.Fprintf(a.stderr(), format+"\n", args...)
 	}
 }
 
@@ -156,6 +117,7 @@ func (a *app) source() (s source, err error) {
 	if s.Params, err = a.settings(); err != nil {
 		return s, err
 	}
+	s.prints = a.stderr()
 	s.Overrides, err = a.overrides()
 	return s, err
 }

@@ -62,12 +62,15 @@ func (a *app) cacheDir() string {
 // says of it.
 func (a *app) withCache(ctx context.Context, run func(context.Context, *cache.Store) (any, error)) error {
 	dir := a.cacheDir()
-	store, err := cache.Open(dir, cache.Options{})
+	step, end := a.work("looking through the cache")
+	defer end()
+	store, err := cache.Open(dir, cache.Options{Progress: step})
 	if err != nil {
 		return err
 	}
 	defer store.Close()
 	v, err := run(ctx, store)
+	end()
 	if err != nil {
 		return err
 	}

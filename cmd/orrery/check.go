@@ -126,7 +126,7 @@ func (a *app) showFindings(all []finding) {
 		case severityNote:
 			a.say("%s", laterText(f.Diagnostic))
 		}
-		if os.Getenv("GITHUB_ACTIONS") == "true" {
+		if onGitHub() {
 			fmt.Fprintln(os.Stderr, githubLine(f))
 		}
 	}
@@ -148,24 +148,6 @@ func laterText(d lang.Diagnostic) string {
 		text = "not yet effective: " + text
 	}
 	return fmt.Sprintf("%s (%s)", text, position(d.Pos()))
-}
-
-// githubLine is an annotation for the files of a pull request.
-func githubLine(f finding) string {
-	kind := map[string]string{severityError: "error", severityWarning: "warning", severityNote: "notice"}[f.Severity]
-	property := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
-	text := f.Message
-	if f.Hint != "" {
-		text += "\nhint: " + f.Hint
-	}
-	s := "::" + kind
-	if f.File != "" {
-		s += " file=" + property.Replace(f.File)
-		if f.Line > 0 {
-			s += fmt.Sprintf(",line=%d,col=%d", f.Line, f.Col)
-		}
-	}
-	return s + "::" + strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(text)
 }
 
 // countNodes is "7 services, 3 tasks".

@@ -8,11 +8,13 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"orrery/cmd/orrery/term"
 	"orrery/runtime/control"
 	"orrery/runtime/control/api"
 )
@@ -109,16 +111,41 @@ func (a *app) awaitEnd(ctx context.Context, c *control.Client) {
 	}
 }
 
+// stopBoard is the board of a stop that waits for nodes.
+func stopBoard(waiting []string, began time.Time) *term.Board {
+	if len(waiting) == 0 {
+		return nil
+	}
+	b := &term.Board{Title: "stopping", Began: began, Counts: count(nil, len(waiting), "left"), Hint: "^C kills"}
+	for i, name := range waiting {
+		if i == mostRows {
+			b.More = len(waiting) - i
+			break
+		}
+		b.Rows = append(b.Rows, term.Row{Name: name, Color: nameColor(name), State: "stopping"})
+	}
+	return b
+}
+
 // stopAll asks for a down and shows whom it waits for.
 func (a *app) stopAll(ctx context.Context, c *control.Client, now bool) error {
 	last, said := "", time.Time{}
+	began := time.Now()
+	var waiting atomic.Pointer[[]string]
+	waiting.Store(new([]string))
+	l := a.follow(liveOptions{}, func() *term.Board { return stopBoard(*waiting.Load(), began) })
+	defer l.end()
 	return c.Stream(ctx, api.MethodDown, api.Down{Now: now}, func(raw json.RawMessage) error {
 		var p api.Progress
 		if err := json.Unmarshal(raw, &p); err != nil {
 			return err
 		}
 		if a.json {
-			return json.NewEncoder(os.Stdout).Encode(p)
+			return json.NewEncoder(a.stdout()).Encode(p)
+		}
+		waiting.Store(&p.Waiting)
+		if l.changed(); l.footed() {
+			return nil
 		}
 		n := len(p.Waiting)
 		line := strings.Join(p.Waiting[:min(n, 8)], ", ")
@@ -150,6 +177,8 @@ func act(a *app, name, short, long, example string) *cobra.Command {
 			}
 			defer func() { client.Close() }() // of the engine that answered
 			var st api.Status
+			_, end := a.work(name + " " + strings.Join(args, " "))
+			defer end()
 			err = persist(c.Context(), place, &client, func(now *control.Client) error {
 				return now.Call(c.Context(), name, api.Act{Names: args, Only: only}, &st)
 			})
@@ -269,7 +298,10 @@ func waitCommand(a *app) *cobra.Command {
 			}
 			defer client.Close()
 			var st api.Status
-			if err := client.Call(c.Context(), api.MethodWait, api.Wait{Targets: args, TimeoutMS: d.Milliseconds()}, &st); err != nil {
+			end := a.watchNodes(c.Context(), client, args)
+			err = client.Call(c.Context(), api.MethodWait, api.Wait{Targets: args, TimeoutMS: d.Milliseconds()}, &st)
+			end()
+			if err != nil {
 				return err
 			}
 			if a.json {

@@ -124,6 +124,9 @@ func (a *app) finish(err error) int {
 	if errors.As(err, &load) {
 		for i := range load {
 			fmt.Fprint(os.Stderr, load[i].Format(a.color()))
+			if onGitHub() {
+				fmt.Fprintln(os.Stderr, githubLine(finding{severityError, load[i]}))
+			}
 		}
 		return code
 	}

@@ -139,6 +139,8 @@ func (l *library) add(name, url, path string) error {
 	if err != nil {
 		return usageError{err}
 	}
+	_, end := l.work("fetching " + name)
+	defer end()
 	p, err := l.store.Resolve(l.ctx, src)
 	if err != nil {
 		return err
@@ -181,7 +183,10 @@ func (l *library) update(args []string, dry bool) error {
 		return err
 	}
 	changes := []change{}
-	for _, old := range slices.Clone(pins) {
+	step, end := l.work("looking for updates")
+	defer end()
+	for i, old := range slices.Clone(pins) {
+		step(i, len(pins))
 		src := old.From()
 		if ref, ok := refs[old.Name]; ok {
 			src.Ref = ref
@@ -209,6 +214,7 @@ func (l *library) update(args []string, dry bool) error {
 			}
 		}
 	}
+	end()
 	return l.showChanges(changes)
 }
 
@@ -246,7 +252,10 @@ func (l *library) fetch(names []string) error {
 		return err
 	}
 	fetched := []string{}
-	for _, p := range pins {
+	step, end := l.work("fetching libraries")
+	defer end()
+	for i, p := range pins {
+		step(i, len(pins))
 		did, err := l.store.Fetch(l.ctx, p)
 		if err != nil {
 			return err
@@ -271,8 +280,11 @@ func (l *library) vendor(names []string) error {
 	if err != nil {
 		return err
 	}
+	step, end := l.work("copying libraries")
+	defer end()
 	copied := []string{}
-	for _, p := range pins {
+	for i, p := range pins {
+		step(i, len(pins))
 		if err := l.store.Vendor(l.ctx, l.root, p); err != nil {
 			return err
 		}
@@ -299,11 +311,14 @@ func (l *library) verify(names []string) error {
 		return err
 	}
 	bad := []string{}
-	for _, p := range pins {
+	step, end := l.work("checking libraries")
+	defer end()
+	for i, p := range pins {
+		step(i, len(pins))
 		for _, err := range l.store.Verify(l.root, p) {
 			bad = append(bad, err.Error())
 			if !l.json {
-				fmt.Fprintln(os.Stderr, l.paint(red, "✗"), err)
+				fmt.Fprintln(l.stderr(), l.paint(red, "✗"), err)
 			}
 		}
 	}

@@ -226,12 +226,12 @@ func newLogPrinter(a *app, names, known []string, f logsFlags) *logPrinter {
 	if len(names) == 1 {
 		p.raw = !slices.ContainsFunc(known, func(k string) bool { return strings.HasPrefix(k, names[0]+"/") })
 	}
-	for i, k := range known {
+	for _, k := range known {
 		wanted := len(names) == 0 || slices.ContainsFunc(names, func(n string) bool { return k == n || strings.HasPrefix(k, n+"/") })
 		if wanted {
 			p.width = min(max(p.width, len(k)), 24)
 		}
-		p.colors[k] = palette[i%len(palette)]
+		p.colors[k] = nameColor(k)
 	}
 	for _, n := range names {
 		p.width = min(max(p.width, len(n)), 24)

@@ -82,6 +82,7 @@ func main() {
 // execute runs one command line and returns its exit code.
 func execute(args []string) int {
 	a := newApp()
+	defer a.outlets.end()
 	root := a.root()
 	root.SetArgs(args)
 	err := root.Execute()

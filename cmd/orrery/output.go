@@ -19,17 +19,10 @@ const (
 	asNone     = "none"
 )
 
-// inCI reports whether nobody watches, but somebody may read it later.
-func inCI() bool {
-	v := os.Getenv("CI")
-	return v != "" && v != "false" && v != "0"
-}
-
 // outputs shows what the tasks of a run print. Safe for concurrent use.
 type outputs struct {
 	screen *screen
 	how    string
-	github bool // groups are those of a log of GitHub Actions
 
 	mu     sync.Mutex
 	failed []*taskOutput
@@ -43,7 +36,7 @@ func newOutputs(s *screen) *outputs {
 			how = asGrouped
 		}
 	}
-	o := &outputs{screen: s, how: how, github: os.Getenv("GITHUB_ACTIONS") == "true"}
+	o := &outputs{screen: s, how: how}
 	s.last = o.last
 	return o
 }
@@ -81,16 +74,15 @@ func (o *outputs) show(t *taskOutput, state task.State) {
 	s := o.screen
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := s.out()
-	fold := o.github && state != task.Failed
-	if fold {
-		fmt.Fprintf(w, "::group::%s\n", t.node)
+	if s.github && state != task.Failed {
+		fmt.Fprintf(s.out, "::group::%s\n", t.node)
+		defer fmt.Fprintln(s.out, "::endgroup::")
 	}
-	if err := t.text.copyTo(w); err != nil {
-		fmt.Fprintf(os.Stderr, "cannot show what %s has printed: %v\n", t.node, err)
+	if s.github && t.commands {
+		defer shield(s.out)()
 	}
-	if fold {
-		fmt.Fprintln(w, "::endgroup::")
+	if err := t.text.copyTo(s.out); err != nil {
+		fmt.Fprintf(s.err, "cannot show what %s has printed: %v\n", t.node, err)
 	}
 }
 
@@ -128,7 +120,7 @@ func (o *outputs) last(w io.Writer, node string) bool {
 			continue
 		}
 		for _, line := range t.tail {
-			fmt.Fprintf(w, "  | %s\n", line)
+			o.screen.quote(w, line)
 		}
 		return len(t.tail) > 0
 	}
@@ -143,6 +135,8 @@ type taskOutput struct {
 	mu   sync.Mutex
 	text spool    // as it is shown, where it is not shown at once
 	tail []string // the last lines
+
+	commands bool // there is something in text that GitHub might take for a command
 }
 
 // line takes one line, of either stream.
@@ -160,10 +154,12 @@ func (t *taskOutput) line(b []byte) {
 	switch {
 	case t.how == asPrefixed:
 		t.screen.line(logs.Line{Node: t.node, Text: b})
-	case t.github && t.how == asGrouped:
+	case t.screen.github && t.how == asGrouped:
+		t.commands = t.commands || isCommand(text)
 		t.text.add(text + "\n")
 	default:
-		t.text.add(t.screen.name(t.node) + " | " + text + "\n")
+		t.commands = t.commands || isCommand(text)
+		t.text.add(t.screen.prefixOf(t.node) + text + "\n")
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,12 +44,17 @@ type source struct {
 	Params    map[string]string `json:"params,omitempty"`
 	Overrides map[string]string `json:"overrides,omitempty"` // folders of external libraries
 	lint      bool              // warn about style, too
+	prints    io.Writer         // takes what print says; nil: stderr
 }
 
 func loadFile(ctx context.Context, s source) (*lang.Project, error) {
+	out := s.prints
+	if out == nil {
+		out = os.Stderr
+	}
 	return lang.Load(ctx, lang.Options{
 		File: s.File, Params: s.Params, Getenv: os.LookupEnv, Std: stdlib.FS, Libs: libraryFinder(s.Overrides), Version: released(), Lint: s.lint,
-		Print: func(pos graph.Pos, msg string) { fmt.Fprintf(os.Stderr, "%s: %s\n", pos, msg) },
+		Print: func(pos graph.Pos, msg string) { fmt.Fprintf(out, "%s: %s\n", pos, msg) },
 	})
 }
 

@@ -63,7 +63,9 @@ prefixed lines as they come; grouped, each task's lines together when it has
 ended (the default when CI is set; with GITHUB_ACTIONS as groups of the log);
 failed, only those of tasks that failed, at the end; or none. The last 20 lines
 of each failed task are shown again at the end. What a cached task had printed is
-shown again if it was named, or with -v.
+shown again if it was named, or with -v. What is live on a terminal, heartbeats
+and -q are as in orrery up. With GITHUB_ACTIONS nothing that a task prints is
+taken for a command of the log.
 
 --dry-run says in order what would become of each: "up to date", "restored from
 cache", "run", "skip" (what it creates exists), "depends" (on what a task makes that
@@ -213,6 +215,8 @@ type runner struct {
 	client     atomic.Pointer[control.Client] // nil: no service is needed
 	bound      atomic.Pointer[bind.Binding]   // what the references mean
 	screen     *screen
+	live       *live // nil: nothing is shown of how far it is
+	progress   atomic.Pointer[progress]
 	outputs    *outputs
 	spawner    announced
 	engine     *engine.Engine
@@ -255,10 +259,15 @@ func (r *runner) carry(ctx context.Context) error {
 	defer cancel(nil)
 	sigs := make(chan os.Signal, 4)
 	signal.Notify(sigs, syscall.SIGINT, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // by nohup
+		signal.Notify(sigs, syscall.SIGHUP)
+	}
 	defer signal.Stop(sigs)
 	w := r.work.Load()
 	r.id, r.screen = runID(), newScreen(r.app, w.need)
 	r.outputs = newOutputs(r.screen)
+	r.beginLive()
+	defer r.live.end()
 	r.spawner.tell = r.started
 	if err := r.services(ctx, w); err != nil {
 		return err
@@ -278,7 +287,14 @@ func (r *runner) carry(ctx context.Context) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
+		crashed := true
+		defer func() {
+			if crashed {
+				r.app.outlets.end()
+			}
+		}()
 		r.engine.Run(ectx, 0)
+		crashed = false
 	}()
 	go r.interrupt(ctx, sigs, cancel)
 	err = r.follow(ctx)
@@ -313,9 +329,11 @@ func (r *runner) interrupt(ctx context.Context, sigs <-chan os.Signal, cancel co
 		case sig := <-sigs:
 			code := exitError{exitSignal + int(sig.(syscall.Signal))}
 			if !first {
+				r.live.end()
 				os.Exit(code.code)
 			}
 			first = false
+			r.leaving("again to kill")
 			cancel(code)
 		}
 	}
@@ -425,7 +443,12 @@ func (r *runner) options(w *work, store *logs.Store) engine.Options {
 		caching.Explain = r.explained
 	}
 	local := r.local()
-	local.BeforeTask = r.renew
+	local.BeforeTask = func(ctx context.Context) error {
+		if local.Foreground != "" {
+			r.live.end() // the terminal is the task's now
+		}
+		return r.renew(ctx)
+	}
 	o := engine.Options{
 		Graph: w.project.Graph, Bind: func(g *graph.Graph) *bind.Binding { return r.bind(g, store) },
 		Spawner: &r.spawner, Clock: engine.SystemClock{}, Results: engine.Results{Caching: caching, Hashes: hashes, Values: filepath.Join(r.place.Dir, "values")},
@@ -456,6 +479,9 @@ func (r *runner) local() *engine.Local {
 func (r *runner) follow(ctx context.Context) error {
 	e, w := r.engine, r.work.Load()
 	r.app.replay(ctx, r.place, r.logs, false)
+	if r.alone() && onGitHub() {
+		defer shield(os.Stdout)()
+	}
 	stop, err := e.Events(0, func(ev api.Event) {
 		r.event(ev)
 		r.watch.heard(ev)
@@ -477,6 +503,7 @@ func (r *runner) follow(ctx context.Context) error {
 	st, _ := e.Status(w.need)
 	st.Nodes = append(st.Nodes, cleanStatus(r.clean)...)
 	rerr := r.release(ctx)
+	r.leaving("")
 	switch {
 	case err != nil:
 		return err

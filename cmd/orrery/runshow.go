@@ -2,12 +2,12 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"orrery/cmd/orrery/term"
 	"orrery/lang/graph"
 	"orrery/runtime/control/api"
 	"orrery/runtime/engine"
@@ -31,6 +31,32 @@ func (r *runner) alone() bool {
 		return true
 	}
 	return r.flags.output == "" && !r.app.json
+}
+
+// beginLive shows how far the run is, unless one task has the terminal and there
+// is nothing that it waits for.
+func (r *runner) beginLive() {
+	w := r.work.Load()
+	if r.alone() && len(w.services) == 0 {
+		return
+	}
+	r.track(w)
+	r.live = r.app.follow(liveOptions{}, func() *term.Board { return r.progress.Load().board() })
+}
+
+// track counts the nodes of some work from now on.
+func (r *runner) track(w *work) {
+	p := newProgress(w.need)
+	p.clean = len(r.clean)
+	r.progress.Store(p)
+}
+
+// leaving says that all ends now.
+func (r *runner) leaving(hint string) {
+	if p := r.progress.Load(); p != nil {
+		p.end(hint)
+		r.live.changed()
+	}
 }
 
 // announced starts processes, and tells the first one of each node: a task that
@@ -75,6 +101,9 @@ func (r *runner) started(node string) {
 // should be are told by the summary, what could not start by the report.
 func (r *runner) event(ev api.Event) {
 	r.record.Event(ev)
+	if p := r.progress.Load(); p != nil && p.event(ev) {
+		r.live.changed()
+	}
 	w := r.work.Load()
 	if r.silent() && !isNote(ev) || slices.Contains(w.external, ev.Node) {
 		return
@@ -131,7 +160,7 @@ func (r *runner) summary(st api.Status) {
 	}
 	r.screen.mu.Lock()
 	defer r.screen.mu.Unlock()
-	fmt.Fprintf(os.Stderr, "%s in %s\n", r.app.paint(bold, head+strings.Join(parts, ", ")), seconds(time.Since(r.screen.began)))
+	fmt.Fprintf(r.screen.err, "%s in %s\n", r.screen.errStyle.Paint(bold, head+strings.Join(parts, ", ")), seconds(time.Since(r.screen.began)))
 }
 
 // failure reports what failed, after everything else, and passes on the code of
@@ -157,7 +186,7 @@ func (r *runner) failure(st api.Status) error {
 			continue
 		}
 		if r.single() {
-			fmt.Fprintf(os.Stderr, "%s %s failed: %s\n", r.app.paint(red, "✗"), n.Name, n.Reason)
+			fmt.Fprintf(r.screen.err, "%s %s failed: %s\n", r.screen.errStyle.Paint(red, "✗"), n.Name, n.Reason)
 		}
 		if n.Exit != nil && n.Exit.Signal == "" && n.Exit.Code != 0 {
 			return exitError{n.Exit.Code}

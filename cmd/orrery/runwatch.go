@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -65,6 +64,9 @@ func (r *runner) watched(o *engine.Options) {
 			return nil, nil, err
 		}
 		r.work.Store(next)
+		if r.progress.Load() != nil {
+			r.track(next)
+		}
 		if r.client.Load() != nil {
 			r.watch.stay()
 			err = r.renew(ctx)
@@ -95,7 +97,7 @@ func (r *runner) again(ctx context.Context) error {
 			r.outputs.finish()
 		}
 		if r.app.json {
-			if err := json.NewEncoder(os.Stdout).Encode(st); err != nil {
+			if err := json.NewEncoder(r.app.stdout()).Encode(st); err != nil {
 				return err
 			}
 		}
@@ -110,6 +112,9 @@ func (r *runner) again(ctx context.Context) error {
 			}
 		}
 		r.screen.began = time.Now()
+		if p := r.progress.Load(); p != nil {
+			p.restart()
+		}
 	}
 }
 

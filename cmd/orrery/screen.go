@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"orrery/cmd/orrery/term"
 	"orrery/runtime/control/api"
 	"orrery/runtime/logs"
 )
@@ -16,34 +19,35 @@ import (
 // screen is the plain scrolling stream: log lines on stdout as `name | line`,
 // our own lines on stderr. Safe for concurrent use.
 type screen struct {
-	app    *app
-	mu     sync.Mutex
-	width  int
-	colors map[string]string
-	began  time.Time
-	since  map[string]time.Time // when each node began what it is at
+	app      *app
+	outStyle term.Style
+	errStyle term.Style
+	github   bool
+	mu       sync.Mutex
+	width    int
+	out      io.Writer // where the output of nodes goes
+	err      io.Writer
+	began    time.Time
+	since    map[string]time.Time // when each node began what it is at
+	told     map[string]bool      // root causes for which it was said that something did not start
 	// last writes the end of what a task has printed that ran in this process, false if nothing; nil: none did.
 	last func(w io.Writer, node string) bool
 }
 
-// palette are the colours of names; red is kept for failures.
-var palette = [...]string{"36", "33", "32", "35", "34", "96", "93", "92", "95", "94"}
-
 func newScreen(a *app, names []string) *screen {
-	s := &screen{app: a, colors: map[string]string{}, since: map[string]time.Time{}, began: time.Now()}
-	for i, name := range names {
-		s.width = min(max(s.width, len(name)), 24)
-		s.colors[name] = palette[i%len(palette)]
+	s := &screen{app: a, github: onGitHub(), out: a.stdout(), err: a.stderr(), outStyle: a.styleOf(os.Stdout), errStyle: a.styleOf(os.Stderr), since: map[string]time.Time{}, told: map[string]bool{}, began: time.Now()}
+	if a.json { // then standard output is for that alone
+		s.out, s.outStyle = s.err, s.errStyle
+	}
+	for _, name := range names {
+		s.width = min(max(s.width, term.Width(name)), 24)
 	}
 	return s
 }
 
+// name is that of a node in its column, for stderr.
 func (s *screen) name(name string) string {
-	padded := fmt.Sprintf("%-*s", s.width, name)
-	if c := s.colors[name]; c != "" && s.app.color() {
-		return "\x1b[" + c + "m" + padded + "\x1b[0m"
-	}
-	return padded
+	return s.errStyle.Paint(nameColor(name), term.Pad(name, s.width))
 }
 
 // line shows one line of a node's output.
@@ -53,20 +57,19 @@ func (s *screen) line(l logs.Line) {
 	}
 	text := logs.Sanitise(l.Text)
 	if l.Mark == logs.Dropped {
-		text = s.app.paint(yellow, "["+string(l.Text)+"]")
+		text = s.outStyle.Paint(yellow, "["+string(l.Text)+"]")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fmt.Fprintf(s.out(), "%s | %s\n", s.name(l.Node), text)
+	if s.github && isCommand(text) {
+		defer shield(s.out)()
+	}
+	io.WriteString(s.out, s.prefixOf(l.Node)+text+"\n")
 }
 
-// out is where the output of nodes goes: with --json, standard output is for
-// that alone.
-func (s *screen) out() *os.File {
-	if s.app.json {
-		return os.Stderr
-	}
-	return os.Stdout
+// prefixOf is what begins each line that a node has printed.
+func (s *screen) prefixOf(node string) string {
+	return s.outStyle.Paint(nameColor(node), term.Pad(node, s.width)) + " | "
 }
 
 // own shows one of our lines about a node.
@@ -76,7 +79,7 @@ func (s *screen) own(mark, color, node, text string) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fmt.Fprintf(os.Stderr, "%s %s %s\n", s.app.paint(color, mark), s.name(node), text)
+	fmt.Fprintf(s.err, "%s %s %s\n", s.errStyle.Paint(color, mark), s.name(node), text)
 }
 
 // follow shows what the nodes print from now on, until the returned function is
@@ -121,6 +124,7 @@ func (s *screen) event(ev api.Event) {
 		return
 	}
 	took := s.took(ev)
+	delete(s.told, ev.Node)
 	switch ev.State {
 	case "ready":
 		if ev.From == "reloading" {
@@ -140,8 +144,11 @@ func (s *screen) event(ev api.Event) {
 		}
 	case "failed", "gave-up":
 		s.own("✗", red, ev.Node, join(strings.ReplaceAll(ev.State, "-", " "), ev.Text))
-	case "blocked":
-		s.own("✗", red, ev.Node, ev.Text)
+	case "blocked": // the report counts them
+		if root := ev.Cause; root == "" || !s.told[root] || s.app.verbose {
+			s.told[root] = true
+			s.own("✗", red, ev.Node, ev.Text)
+		}
 	case "exited":
 		mark, color := "·", dim
 		if ev.Exit != nil && (ev.Exit.Code != 0 || ev.Exit.Signal != "") {
@@ -244,71 +251,10 @@ func (s *screen) summary(st api.Status) {
 	if s.app.quiet {
 		return
 	}
-	fmt.Fprintf(os.Stderr, "%s in %s\n", s.app.paint(bold, strings.Join(parts, ", ")), seconds(time.Since(s.began)))
+	fmt.Fprintf(s.err, "%s in %s\n", s.errStyle.Paint(bold, strings.Join(parts, ", ")), seconds(time.Since(s.began)))
 	for _, n := range st.Nodes {
-		for label, url := range n.Links {
-			fmt.Fprintf(os.Stderr, "  %s %s %s\n", s.name(n.Name), label, url)
+		for _, label := range slices.Sorted(maps.Keys(n.Links)) {
+			fmt.Fprintf(s.err, "  %s %s %s\n", s.name(n.Name), label, s.errStyle.Link(n.Links[label], n.Links[label]))
 		}
 	}
-}
-
-const (
-	lastShown = 20 // lines of each failed node
-	mostShown = 10 // nodes of which more is told than their names and reasons
-)
-
-// failures reports what has failed: the root cause first, its last lines, the
-// log's path and where to look further; then what it kept from starting.
-func (s *screen) failures(st api.Status, store *logs.Store) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	w := os.Stderr
-	failed, blocked := 0, 0
-	for _, n := range st.Nodes {
-		if !failedState(n) {
-			continue
-		}
-		failed++
-		fmt.Fprintf(w, "\n%s %s\n", s.app.paint(red, "✗"), s.app.paint(bold, join(n.Name+" "+strings.ReplaceAll(n.State, "-", " "), n.Reason)))
-		if failed > mostShown || s.last != nil && s.last(w, n.Name) || store == nil {
-			continue
-		}
-		if lastLines(w, store, n.Name, lastShown) {
-			fmt.Fprintf(w, "  log: %s\n  more: orrery logs %s\n", store.Path(n.Name, logs.Stdout), n.Name)
-		}
-	}
-	for _, n := range st.Nodes {
-		if n.State != "blocked" {
-			continue
-		}
-		if blocked++; blocked <= mostShown {
-			fmt.Fprintf(w, "  %s: %s\n", n.Name, n.Reason)
-		}
-	}
-	if more := blocked - mostShown; more > 0 {
-		fmt.Fprintf(w, "  %d more were not started for these reasons\n", more)
-	}
-}
-
-func failedState(n api.NodeStatus) bool {
-	switch n.State {
-	case "failed", "gave-up":
-		return true
-	case "exited":
-		return n.Exit != nil && (n.Exit.Code != 0 || n.Exit.Signal != "") || n.Exit == nil
-	}
-	return false
-}
-
-// lastLines writes the end of a node's output, indented; false if there is none.
-func lastLines(w io.Writer, store *logs.Store, node string, n int) bool {
-	any := false
-	store.Read(context.Background(), logs.Query{Nodes: []string{node}, Tail: n}, func(l logs.Line) bool {
-		if l.Node == node && l.Mark == "" {
-			any = true
-			fmt.Fprintf(w, "  | %s\n", logs.Sanitise(l.Text))
-		}
-		return true
-	})
-	return any
 }

@@ -24,7 +24,7 @@ import (
 // PATH of the scripts under that name, and it starts itself again as the engine
 // and as the shim of each process, as the real one does.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"orrery": main})
+	testscript.Main(m, map[string]func(){"orrery": main, "crasher": crasher})
 }
 
 // TestScript runs testdata/script: what the command line promises.

@@ -11,11 +11,14 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
+	"orrery/cmd/orrery/term"
 	"orrery/runtime/control"
 	"orrery/runtime/control/api"
 )
@@ -26,7 +29,8 @@ func statusCommand(a *app) *cobra.Command {
 		Use:   "status [NAME...]",
 		Short: "Show what runs: state, pid, uptime, restarts, ports, why not",
 		Long: `Shows the nodes of the running engine. Without an engine it fails with code 5.
-With -w it goes on showing until ^C or until the engine ends.
+With -w it goes on showing until ^C or until the engine ends: in place on a
+terminal, elsewhere below each other.
 
 With --json it prints one object, with -w --json one object a line at each change:
   {"seq", "engine": {"pid", "version", "started", "project", "root"}, "digest",
@@ -196,7 +200,8 @@ func (a *app) watchStatus(ctx context.Context, client *control.Client, names []s
 			return nil
 		})
 	}()
-	v := statusView{app: a}
+	v := &statusView{app: a}
+	defer v.end()
 	for {
 		if err := v.show(st); err != nil {
 			return err
@@ -211,6 +216,7 @@ func (a *app) watchStatus(ctx context.Context, client *control.Client, names []s
 				return nil
 			}
 			if err == nil || errors.As(err, &none) {
+				v.end()
 				a.say("the engine has ended")
 				return nil
 			}
@@ -229,11 +235,13 @@ func (a *app) watchStatus(ctx context.Context, client *control.Client, names []s
 	}
 }
 
-// statusView is a status that is shown again and again.
+// statusView is a status that is shown again and again: on a terminal in place,
+// elsewhere below what was shown.
 type statusView struct {
-	app   *app
-	lines int    // on the screen
-	last  string // what is shown
+	app    *app
+	screen *term.Screen // nil: not on a terminal
+	now    atomic.Pointer[api.Status]
+	last   string // what is shown, where that is not on a terminal
 }
 
 func (v *statusView) show(st api.Status) error {
@@ -242,19 +250,41 @@ func (v *statusView) show(st api.Status) error {
 		enc.SetEscapeHTML(false)
 		return enc.Encode(st)
 	}
-	width := columns()
-	var b bytes.Buffer
-	if err := statusTable(st, v.app.verbose).write(&b, v.app, width); err != nil {
-		return err
-	}
-	text := b.String()
-	switch {
-	case width > 0 && v.lines > 0:
-		text = fmt.Sprintf("\x1b[%dA\x1b[J%s", v.lines, text)
-	case width == 0 && text == v.last:
+	v.now.Store(&st)
+	if isatty.IsTerminal(os.Stdout.Fd()) && !dumb(os.Getenv) {
+		if v.screen == nil {
+			style := v.app.styleOf(os.Stdout)
+			style.Whole = true
+			v.screen = term.Open(os.Stdout, term.Options{Style: style, Footer: v.lines, AtOnce: true})
+		}
+		v.screen.Changed()
 		return nil
 	}
-	v.lines, v.last = bytes.Count(b.Bytes(), []byte("\n")), b.String()
-	_, err := os.Stdout.WriteString(text)
+	var b bytes.Buffer
+	if err := statusTable(st, v.app.verbose).write(&b, v.app, 0); err != nil || b.String() == v.last {
+		return err
+	}
+	v.last = b.String()
+	_, err := os.Stdout.WriteString(v.last)
 	return err
+}
+
+// lines are the table, as far as the terminal has room.
+func (v *statusView) lines(size term.Size, _ time.Time) []term.Line {
+	lines := statusTable(*v.now.Load(), v.app.verbose).lines(size.Cols - 1)
+	if most := size.Rows - 1; size.Rows > 2 && len(lines) > most {
+		more := fmt.Sprintf("and %d more", len(lines)-most+1)
+		lines = append(lines[:most-1:most-1], term.Line{{Text: more, Color: dim}})
+	}
+	return lines
+}
+
+// end leaves the last status on the terminal.
+func (v *statusView) end() {
+	if v.screen == nil {
+		return
+	}
+	v.screen.Close()
+	v.screen = nil
+	statusTable(*v.now.Load(), v.app.verbose).write(os.Stdout, v.app, columns())
 }

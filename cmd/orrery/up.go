@@ -71,6 +71,12 @@ In the foreground it shows what they print; the first ^C stops all that it
 started, dependents first, the second at once. A second "up" joins the engine
 that runs already and releases only what is its own.
 
+On a terminal the last lines tell how far it is and what is waited for, and the
+lines above them scroll as always. Elsewhere, and under CI or with --ui=plain, a
+line says what is waited for after 30 s of silence, then after twice that, and so
+on; ORRERY_HEARTBEAT=TIME is another time, 0 never. -q leaves all that and our own
+lines but for failures, -v adds the changes of state that go without saying.
+
 With --json it prints an event a line while it is in the foreground, and with -d
 --wait the status.`,
 		Example: `  orrery up                  everything, in the foreground
@@ -87,7 +93,7 @@ With --json it prints an event a line while it is in the foreground, and with -d
 	fl.BoolVar(&f.only, "only", false, "the targets alone, not what they need")
 	fl.BoolVar(&f.all, "all", false, "also what is downstream of the targets")
 	f.add(c)
-	fl.StringVar(&f.ui, "ui", "auto", "what is shown: `KIND` is auto, stream, plain or none")
+	fl.StringVar(&f.ui, "ui", "auto", "what is shown: `KIND` is auto, stream (a footer under CI, too), plain (no footer) or none (no output of nodes)")
 	c.MarkFlagsMutuallyExclusive("only", "all")
 	return c
 }
@@ -173,7 +179,7 @@ func (u *upRun) detached(ctx context.Context, wait time.Duration) error {
 		a.say("starting %d in the background; orrery status shows them, orrery down stops them", len(held))
 		return nil
 	}
-	first := c
+	first, end := c, a.watchNodes(ctx, c, held)
 	err = persist(ctx, u.place, &c, func(c *control.Client) error {
 		if c != first { // the one that took the hold was killed, perhaps before it had written it down
 			if err := take(c); err != nil {
@@ -182,6 +188,7 @@ func (u *upRun) detached(ctx context.Context, wait time.Duration) error {
 		}
 		return c.Call(ctx, api.MethodWait, api.Wait{Targets: held, TimeoutMS: wait.Milliseconds()}, nil)
 	})
+	end()
 	st, serr := statusOf(ctx, c, held)
 	if serr == nil {
 		s := newScreen(a, held)
@@ -205,6 +212,8 @@ type session struct {
 	app    *app
 	client *control.Client
 	screen *screen
+	live   *live
+	nodes  *progress
 	store  *logs.Store
 	hold   api.Hold
 	names  []string
@@ -226,6 +235,10 @@ func (u *upRun) foreground(ctx context.Context, need []string) error {
 		return err
 	}
 	s := &session{app: u.app, store: store, names: need, screen: newScreen(u.app, need)}
+	s.nodes = newProgress(need)
+	s.nodes.serves, s.nodes.hint = true, "^C stops"
+	s.live = u.app.follow(liveOptions{ui: u.flags.ui}, s.nodes.board)
+	defer s.live.end()
 	if u.flags.ui != "none" {
 		defer s.screen.follow(store, need)()
 	}
@@ -283,6 +296,8 @@ func (s *session) begin(ctx context.Context, c *control.Client) error {
 		return err
 	}
 	s.client, s.since, s.names = c, st.Seq, names
+	s.nodes.seed(st)
+	s.live.changed()
 	return nil
 }
 
@@ -323,6 +338,9 @@ func (s *session) watch(ctx context.Context, since uint64) (ended <-chan error) 
 			var ev api.Event
 			if err := json.Unmarshal(raw, &ev); err != nil {
 				return err
+			}
+			if s.nodes.event(ev) {
+				s.live.changed()
 			}
 			if ours[ev.Node] || ev.Node == "" {
 				s.screen.event(ev)
@@ -423,6 +441,8 @@ const echo = 250 * time.Millisecond
 // a signal meanwhile makes it happen at once.
 func (s *session) letGo(ctx context.Context, sigs <-chan os.Signal) error {
 	began := time.Now()
+	s.nodes.end("^C kills")
+	s.live.changed()
 	done := make(chan error, 2)
 	go func() { done <- s.client.Call(ctx, api.MethodRelease, api.Release{Client: s.hold.Client}, nil) }()
 	for {

@@ -6,36 +6,12 @@ import (
 	"io"
 	"os"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/mattn/go-isatty"
+
+	"orrery/cmd/orrery/term"
 	"orrery/lang/graph"
 )
-
-// outColor says whether data on stdout is coloured: as color says, and not
-// into a pipe or a file unless asked for.
-func (a *app) outColor() bool {
-	if !a.color() {
-		return false
-	}
-	if a.colorBy == "always" || isatty.IsTerminal(os.Stdout.Fd()) {
-		return true
-	}
-	for _, force := range []string{"FORCE_COLOR", "CLICOLOR_FORCE"} {
-		if v := os.Getenv(force); v != "" && v != "0" {
-			return true
-		}
-	}
-	return false
-}
-
-// tint is paint for what goes to stdout.
-func (a *app) tint(code, s string) string {
-	if s == "" || !a.outColor() {
-		return s
-	}
-	return "\x1b[" + code + "m" + s + "\x1b[0m"
-}
 
 // columns is the width of the terminal on stdout, 0 when there is none.
 func columns() int {
@@ -58,63 +34,58 @@ type table struct {
 // a terminal (width > 0) the last column is cut where the line ends, so that
 // nothing wraps; elsewhere everything is written.
 func (t *table) write(w io.Writer, a *app, width int) error {
+	out := bufio.NewWriter(w)
+	for _, l := range t.lines(width) {
+		for _, span := range l {
+			out.WriteString(a.tint(span.Color, span.Text))
+		}
+		out.WriteString("\n")
+	}
+	return out.Flush()
+}
+
+// lines are the table for a width, 0 for any.
+func (t *table) lines(width int) []term.Line {
 	var kept []int
 	var widths []int
 	for c := range t.head {
 		most := 0
 		for _, row := range t.rows {
-			most = max(most, utf8.RuneCountInString(row[c].text))
+			most = max(most, term.Width(row[c].text))
 		}
 		if most > 0 || c == 0 {
 			kept = append(kept, c)
-			widths = append(widths, max(most, utf8.RuneCountInString(t.head[c])))
+			widths = append(widths, max(most, term.Width(t.head[c])))
 		}
 	}
-	out := bufio.NewWriter(w)
-	line := func(get func(c int) cell) {
+	line := func(get func(c int) cell) (l term.Line) {
 		used := 0
 		for i, c := range kept {
-			f, last := get(c), i == len(kept)-1
-			room := -1
+			f, room := get(c), -1
 			if width > 0 {
 				room = max(0, width-used)
 			}
-			pad := widths[i]
-			if last {
-				pad = 0
-			}
-			text := fit(f.text, room)
-			out.WriteString(a.tint(f.color, text))
-			n := utf8.RuneCountInString(text)
+			text := term.Fit(f.text, room)
+			l = append(l, term.Span{Text: text, Color: f.color})
+			n := term.Width(text)
 			used += n
-			if !last && (room < 0 || n < room) {
-				gap := max(0, pad-n) + 2
-				if room >= 0 {
-					gap = min(gap, room-n)
-				}
-				out.WriteString(strings.Repeat(" ", gap))
-				used += gap
+			if i == len(kept)-1 || room >= 0 && n >= room {
+				continue
 			}
+			gap := max(0, widths[i]-n) + 2
+			if room >= 0 {
+				gap = min(gap, room-n)
+			}
+			l = append(l, term.Span{Text: strings.Repeat(" ", gap)})
+			used += gap
 		}
-		out.WriteString("\n")
+		return l
 	}
-	line(func(c int) cell { return cell{t.head[c], dim} })
+	lines := []term.Line{line(func(c int) cell { return cell{t.head[c], dim} })}
 	for _, row := range t.rows {
-		line(func(c int) cell { return row[c] })
+		lines = append(lines, line(func(c int) cell { return row[c] }))
 	}
-	return out.Flush()
-}
-
-// fit cuts a text to a number of characters; a negative one is no limit.
-func fit(s string, room int) string {
-	if room < 0 || utf8.RuneCountInString(s) <= room {
-		return s
-	}
-	if room == 0 {
-		return ""
-	}
-	r := []rune(s)
-	return string(r[:room-1]) + "…"
+	return lines
 }
 
 // oneLine makes a text fit for a table: no line breaks, no control characters.

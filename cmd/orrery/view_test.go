@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"orrery/cmd/orrery/term"
 	"orrery/lang"
 	"orrery/lang/graph"
 	"orrery/runtime/bind"
@@ -87,9 +88,9 @@ func TestTexts(t *testing.T) {
 		{uptimeText(61 * time.Second), "1m01s"},
 		{uptimeText(3*time.Hour + 4*time.Minute), "3h04m"},
 		{uptimeText(50 * time.Hour), "2d02h"},
-		{fit("abcdef", 4), "abc…"},
-		{fit("abc", 3), "abc"},
-		{fit("abc", 0), ""},
+		{term.Fit("abcdef", 4), "abc…"},
+		{term.Fit("abc", 3), "abc"},
+		{term.Fit("abc", 0), ""},
 		{oneLine("a\nb\x1b[1m"), "a b [1m"},
 		{since("10m"), "2026-01-02T02:54:05Z"},
 		{since("2026-01-01"), "2026-01-01T00:00:00Z"},

@@ -59,6 +59,8 @@ type Options struct {
 	Grace time.Duration
 	// Now is the clock that ages are counted by; nil: time.Now.
 	Now func() time.Time
+	// Progress is told how far Verify and Trim are, of how many steps; nil: nobody wants to know.
+	Progress func(done, total int)
 
 	fault func(op string) error // tests: called before every file operation
 }
@@ -69,6 +71,7 @@ type Store struct {
 	grace    time.Duration
 	now      func() time.Time
 	verified verified
+	progress func(done, total int)
 }
 
 // version names the layout; another one lies beside it.
@@ -123,7 +126,7 @@ func open(dir string, o Options) (*Store, error) {
 			return nil, err
 		}
 	}
-	s := &Store{disk: disk{root: root, dir: filepath.Join(dir, version), fault: o.fault}, grace: o.Grace, now: o.Now}
+	s := &Store{disk: disk{root: root, dir: filepath.Join(dir, version), fault: o.fault}, grace: o.Grace, now: o.Now, progress: o.Progress}
 	if s.grace <= 0 {
 		s.grace = 10 * time.Minute
 	}

@@ -157,7 +157,8 @@ func (s *Store) trim(ctx context.Context, l Limits, rep *Report) error {
 	slices.SortFunc(records, func(a, b item) int { return cmp.Or(a.used.Compare(b.used), strings.Compare(a.name, b.name)) })
 	refs, users := map[string][]Blob{}, map[string]int{}
 	var total int64
-	for _, r := range records {
+	for i, r := range records {
+		s.tell(i, len(records))
 		total += r.size
 		if refs[r.name], err = s.refs(ctx, r.name); err != nil {
 			return err
@@ -199,6 +200,13 @@ func (s *Store) trim(ctx context.Context, l Limits, rep *Report) error {
 		}
 	}
 	return nil
+}
+
+// tell says how far the work is.
+func (s *Store) tell(done, total int) {
+	if s.progress != nil {
+		s.progress(done, total)
+	}
 }
 
 // refs are the blobs of a record; a bad one has none, and goes.
@@ -280,10 +288,11 @@ func (s *Store) Verify(ctx context.Context) (Report, error) {
 	}
 	good := map[Blob]bool{}
 	fresh := &Store{disk: s.disk, grace: s.grace, now: s.now, verified: verified{loaded: true}}
-	for _, b := range blobs {
+	for i, b := range blobs {
 		if err := ctx.Err(); err != nil {
 			return rep, context.Cause(ctx)
 		}
+		s.tell(i, len(blobs))
 		f, err := fresh.blob(Blob{b.name, b.size})
 		if err != nil {
 			if !errors.Is(err, fs.ErrNotExist) {

@@ -46,7 +46,7 @@ func TestFailedTaskBlocksWhatNeedsIt(t *testing.T) {
 	}
 	st, _ := r.e.Status([]string{"proxy", "migrate"})
 	for _, n := range st.Nodes {
-		if n.Name == "proxy" && (n.Reason != "not started: migrate exit 3" || n.Cause != "migrate") {
+		if n.Name == "proxy" && (n.Reason != "not started: migrate failed (exit 3)" || n.Cause != "migrate") {
 			t.Errorf("got reason %q, cause %q", n.Reason, n.Cause)
 		}
 		if n.Name == "migrate" && (n.Exit == nil || n.Exit.Code != 3) {

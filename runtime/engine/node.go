@@ -339,7 +339,11 @@ func (e *Engine) never(n *node, c graph.Cond) (why, root string) {
 		return strings.TrimPrefix(n.show.Reason, notStarted), n.show.Cause
 	case stateFailed, stateCancelled:
 		if c == graph.Succeeded {
-			return fmt.Sprintf("%s %s", n.name(), n.failure()), n.name()
+			why := n.show.State
+			if n.show.Reason != "" {
+				why += " (" + n.show.Reason + ")"
+			}
+			return n.name() + " " + why, n.name()
 		}
 		if !n.external {
 			return "", ""

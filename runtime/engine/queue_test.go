@@ -147,7 +147,7 @@ func TestFailureCancelsWhatWaits(t *testing.T) {
 	r.until("p2", stateCancelled)
 	r.until("other", stateCancelled)
 	st, _ := r.e.Status([]string{"late"})
-	if n := st.Nodes[0]; n.Reason != "not started: bad exit 2" || n.Cause != "bad" {
+	if n := st.Nodes[0]; n.Reason != "not started: bad failed (exit 2)" || n.Cause != "bad" {
 		t.Errorf("got %q, cause %q", n.Reason, n.Cause)
 	}
 	r.finish("p1", 0)
