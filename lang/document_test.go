@@ -6,10 +6,11 @@ import (
 )
 
 func TestDoc(t *testing.T) {
-	text, err := Doc(fakeStd(), "@std//postgres.star")
+	manual, err := Doc(fakeStd(), "@std//postgres.star")
 	if err != nil {
 		t.Fatal(err)
 	}
+	text := manual.Text()
 	for _, want := range []string{
 		"def postgres(name = \"db\", *, databases = [], package = None, **kwargs)\n    A PostgreSQL server.\n\n    Args:\n        name: its name\n",
 	} {
