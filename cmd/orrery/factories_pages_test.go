@@ -119,7 +119,7 @@ func libraryName(module string) string {
 func testedBy(t *testing.T) map[string]string {
 	load := regexp.MustCompile(`(?m)^load\("(?:@std//|:)([a-z_0-9]+)\.star"`)
 	how := map[string]string{}
-	for _, f := range factories() {
+	for _, f := range allFactories() {
 		name := load.FindStringSubmatch(f.star)[1] // the first: what the row is of
 		how[name] = f.sentence()
 	}
@@ -161,7 +161,10 @@ func testedBy(t *testing.T) map[string]string {
 
 // sentence is what the suite does with the server of a row.
 func (f factory) sentence() string {
-	data, reload := "", ""
+	data, reload, who := "", "", "as root and as an ordinary user"
+	if f.once {
+		who = "as an ordinary user"
+	}
 	switch {
 	case f.put != nil && f.lost:
 		data = ", a datum written and read"
@@ -171,8 +174,8 @@ func (f factory) sentence() string {
 	if f.reload {
 		reload = ", reloaded"
 	}
-	return fmt.Sprintf("with %s, as root and as an ordinary user: two side by side, a round trip with each%s%s, killed and started again, stopped without a trace.",
-		strings.Join(programNames(f.programs), ", "), data, reload)
+	return fmt.Sprintf("with %s, %s: two side by side, a round trip with each%s%s, killed and started again, stopped without a trace.",
+		strings.Join(programNames(f.programs), ", "), who, data, reload)
 }
 
 // programNames are the programs without their folders.

@@ -35,6 +35,10 @@ type factory struct {
 	get  func(i *instance) (string, error)
 	lost bool // what it keeps is gone when it is killed
 	slow bool // it takes seconds to start: fewer times are taken
+	once bool // it runs as the ordinary user only
+	// elsewhere: no package of Debian has its programs; without them the row is
+	// skipped in CI, too.
+	elsewhere bool
 	// reload: it has one. edit replaces a text of star by another; edited sees
 	// that the running server knows.
 	reload bool
@@ -48,6 +52,9 @@ type instance struct {
 	name string
 	env  map[string]string // what orrery env says
 }
+
+// allFactories are all rows.
+func allFactories() []factory { return slices.Concat(factories(), cloudFactories()) }
 
 // TestFactories runs each factory with its real server, as an ordinary user
 // and, where the tests run as root, as root: plan, up, a round trip, kill -9,
@@ -64,11 +71,17 @@ func TestFactories(t *testing.T) {
 	slots := make(chan struct{}, 2)
 	table := &readyTable{}
 	t.Cleanup(func() { t.Log(table) })
-	for _, f := range factories() {
+	for _, f := range allFactories() {
 		turn := make(chan struct{}, 1) // the bare server takes the ports that orrery has given back
 		for _, as := range asUsers(t) {
+			if f.once && as.name == "" {
+				continue
+			}
 			t.Run(f.name+"/"+cmp.Or(as.name, "root"), func(t *testing.T) {
 				for _, p := range f.programs {
+					if _, err := exec.LookPath(p); err != nil && f.elsewhere {
+						t.Skipf("%s is missing, which is no part of Debian", p)
+					}
 					needTool(t, p)
 				}
 				t.Parallel()
