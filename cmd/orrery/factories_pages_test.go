@@ -1,7 +1,6 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -14,8 +13,6 @@ import (
 	"orrery/lang"
 	"orrery/stdlib"
 )
-
-var fix = flag.Bool("fix", false, "write the pages of the factories anew")
 
 const (
 	testedFile  = "../../stdlib/tested.txt"

@@ -18,7 +18,7 @@ import (
 //	go test ./cmd/orrery -run TestMessages -fix
 const messagesPath = "../../docs/decisions/messages.md"
 
-var fixMessages = flag.Bool("fix", false, "write docs/decisions/messages.md")
+var fix = flag.Bool("fix", false, "write docs/decisions/messages.md and the pages of the factories")
 
 // failure is an everyday failure. Every message must name its cause, its place and the next step, or the thing with which it is plain
 // what to do.
@@ -173,7 +173,7 @@ func TestMessages(t *testing.T) {
 		return
 	}
 	text := []byte(messagesHead + strings.Join(sections, "\n"))
-	if *fixMessages {
+	if *fix {
 		if err := os.WriteFile(messagesPath, text, 0o644); err != nil {
 			t.Fatal(err)
 		}
