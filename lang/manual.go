@@ -19,7 +19,7 @@ type Manual struct {
 	Module   string // as load() has it, or the path of a file
 	About    string // the docstring of the library, without its examples and its mark
 	Untested string // why no test has run the server; "": the library has no such mark
-	Tested   string // how the tests have, from the library's tested.txt; "": nothing is known
+	Tested   string // how the tests have, from the standard library's tested.txt; "": nothing is known
 
 	examples []example
 	defs     []function
@@ -170,11 +170,11 @@ func cutFunction(def *syntax.DefStmt) function {
 	return f
 }
 
-// tested returns the line of the library's tested.txt that belongs to a module:
-// "name: how it was tested".
+// tested returns the line of the standard library's tested.txt that belongs to
+// a module: "name: how it was tested".
 func tested(std fs.FS, module string) (string, error) {
-	lib, name, ok := strings.Cut(module, "//")
-	if !ok || std == nil || !validLibrary(lib) {
+	name, ok := strings.CutPrefix(module, string(inStd))
+	if !ok || std == nil {
 		return "", nil
 	}
 	b, err := fs.ReadFile(std, "tested.txt")
@@ -182,7 +182,7 @@ func tested(std fs.FS, module string) (string, error) {
 		return "", nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("cannot read tested.txt of %s: %w", lib, err)
+		return "", fmt.Errorf("cannot read tested.txt of the library: %w", err)
 	}
 	for line := range strings.Lines(string(b)) {
 		if how, ok := strings.CutPrefix(line, strings.TrimSuffix(name, ".star")+": "); ok {
