@@ -277,7 +277,7 @@ def tool(*programs: str, packages: dict[str, str] = ..., paths: list[str] = ...,
 
     Args:
         programs: Names of the programs; given by position.
-        packages: Package that holds them: debian, fedora, arch, brew, nix.
+        packages: Package that holds them: debian, fedora, arch, brew, nix, npm, go.
         paths: Further folders to look in; patterns are allowed, the highest version wins.
         version: Version wanted of each program, such as ">=20" or ">=1.22, <2"; a bare number is a least one. Of several on the machine the first that fits is taken.
         version_args: Arguments with which a program says its version; asked once for each program file.

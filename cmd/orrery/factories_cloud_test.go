@@ -84,9 +84,9 @@ otel_collector("b", port = $B, exporters = {"debug": {"verbosity": "detailed"}})
 			once:   true,
 		},
 		{
-			name:      "pubsub",
-			programs:  []string{googleSDK + "/pubsub-emulator/bin/cloud-pubsub-emulator", "java", "curl"},
-			elsewhere: true,
+			name:     "pubsub",
+			programs: []string{googleSDK + "/pubsub-emulator/bin/cloud-pubsub-emulator", "java", "curl"},
+			byHand:   true,
 			star: `load("@std//pubsub.star", "pubsub")
 pubsub("a", port = $A, topics = {"orders": ["billing"]})
 pubsub("b", port = $B, topics = {"orders": []})
@@ -112,9 +112,9 @@ pubsub("b", port = $B, topics = {"orders": []})
 			once: true,
 		},
 		{
-			name:      "firestore",
-			programs:  []string{googleSDK + "/cloud-firestore-emulator/cloud_firestore_emulator", "java"},
-			elsewhere: true,
+			name:     "firestore",
+			programs: []string{googleSDK + "/cloud-firestore-emulator/cloud_firestore_emulator", "java"},
+			byHand:   true,
 			star: `load("@std//firestore.star", "firestore")
 firestore("a", port = $A)
 firestore("b", port = $B, mode = "firestore-native")
@@ -139,9 +139,9 @@ firestore("b", port = $B, mode = "firestore-native")
 			once: true,
 		},
 		{
-			name:      "datastore",
-			programs:  []string{googleSDK + "/cloud-datastore-emulator/cloud_datastore_emulator", "java"},
-			elsewhere: true,
+			name:     "datastore",
+			programs: []string{googleSDK + "/cloud-datastore-emulator/cloud_datastore_emulator", "java"},
+			byHand:   true,
 			star: `load("@std//datastore.star", "datastore")
 datastore("a", port = $A)
 datastore("b", port = $B, persist = False)
@@ -173,9 +173,9 @@ datastore("b", port = $B, persist = False)
 			once: true,
 		},
 		{
-			name:      "bigtable",
-			programs:  []string{googleSDK + "/bigtable-emulator/cbtemulator"},
-			elsewhere: true,
+			name:     "bigtable",
+			programs: []string{googleSDK + "/bigtable-emulator/cbtemulator"},
+			byHand:   true,
 			star: `load("@std//bigtable.star", "bigtable")
 bigtable("a", port = $A)
 bigtable("b", port = $B)

@@ -171,8 +171,12 @@ func (f factory) sentence() string {
 	if f.reload {
 		reload = ", reloaded"
 	}
+	programs := strings.Join(programNames(f.programs), ", ")
+	if f.byHand {
+		programs += " (by hand: CI has it only where the machine does)"
+	}
 	return fmt.Sprintf("with %s, %s: two side by side, a round trip with each%s%s, killed and started again, stopped without a trace.",
-		strings.Join(programNames(f.programs), ", "), who, data, reload)
+		programs, who, data, reload)
 }
 
 // programNames are the programs without their folders.

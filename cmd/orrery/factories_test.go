@@ -24,7 +24,8 @@ import (
 // runs a real server promises. The rows are in factories_rows_test.go.
 type factory struct {
 	name     string   // of the row, and of its plan in testdata/factories
-	programs []string // without them the row is skipped; .ci/run names their packages
+	programs []string // without them the row is skipped; .ci/run installs them
+	byHand   bool     // .ci/run does not: no package has them, and to build them takes too long
 	// star declares the services a, as the factory makes it by itself, and b with
 	// a port: $A and $B are free ports.
 	star string
@@ -36,9 +37,6 @@ type factory struct {
 	lost bool // what it keeps is gone when it is killed
 	slow bool // it takes seconds to start: fewer times are taken
 	once bool // it runs as the ordinary user only
-	// elsewhere: no package of Debian has its programs; without them the row is
-	// skipped in CI, too.
-	elsewhere bool
 	// reload: it has one. edit replaces a text of star by another; edited sees
 	// that the running server knows.
 	reload bool
@@ -79,8 +77,8 @@ func TestFactories(t *testing.T) {
 			}
 			t.Run(f.name+"/"+cmp.Or(as.name, "root"), func(t *testing.T) {
 				for _, p := range f.programs {
-					if _, err := exec.LookPath(p); err != nil && f.elsewhere {
-						t.Skipf("%s is missing, which is no part of Debian", p)
+					if _, err := exec.LookPath(p); err != nil && f.byHand {
+						t.Skipf("%s is missing: no package of Debian's has it, and it is built by hand", p)
 					}
 					needTool(t, p)
 				}

@@ -318,7 +318,7 @@ type Secret struct {
 // Tool: Programs that the project expects on the machine: looked for on the PATH, then in known folders. An attribute of the tool is the path of that program.
 type Tool struct {
 	Programs    []string     `json:"programs,omitzero"`     // Names of the programs; given by position.
-	Packages    Dict[string] `json:"packages,omitzero"`     // Package that holds them: debian, fedora, arch, brew, nix.
+	Packages    Dict[string] `json:"packages,omitzero"`     // Package that holds them: debian, fedora, arch, brew, nix, npm, go.
 	Paths       []string     `json:"paths,omitzero"`        // Further folders to look in; patterns are allowed, the highest version wins.
 	Version     string       `json:"version,omitzero"`      // Version wanted of each program, such as ">=20" or ">=1.22, <2"; a bare number is a least one. Of several on the machine the first that fits is taken.
 	VersionArgs []string     `json:"version_args,omitzero"` // Arguments with which a program says its version; asked once for each program file.
