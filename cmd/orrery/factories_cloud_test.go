@@ -37,6 +37,7 @@ clickhouse("b", port = $B, databases = ["shop", "more"])
 		{
 			name:     "azurite",
 			programs: []string{"azurite", "node"},
+			byHand:   true,
 			star: `load("@std//azurite.star", "azurite")
 azurite("a", port = $A, containers = ["kept"])
 azurite("b", port = $B, containers = ["kept"], settings = {"loose": True})
