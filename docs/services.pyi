@@ -115,7 +115,7 @@ class Limits:
     ...
 
 class Harden:
-    """Confinement. no_new_privileges and capabilities act natively; all of it in the systemd exporter."""
+    """Confinement. no_new_privileges and capabilities act on this machine; the rest is kept in the graph for an exporter to systemd, and orrery check lists it as not yet effective."""
     ...
 
 class RateLimit:
@@ -221,14 +221,14 @@ def limits(*, memory: str | None = ..., tasks: int | None = ..., cpu: str | None
         oom_score_adj: Adjustment of the out-of-memory score.
     """
 def harden(profile: Literal["web", "db", "strict"] | None = ..., *, no_new_privileges: bool = ..., protect_system: Literal["strict", "full", "yes", "no"] = ..., protect_home: bool = ..., private_tmp: bool = ..., capabilities: list[str] = ...) -> Harden:
-    """Confinement. no_new_privileges and capabilities act natively; all of it in the systemd exporter.
+    """Confinement. no_new_privileges and capabilities act on this machine; the rest is kept in the graph for an exporter to systemd, and orrery check lists it as not yet effective.
 
     Args:
-        profile: A named profile.
+        profile: A named profile. On this machine each of them is no_new_privileges; which folders it closes is for an exporter to systemd, which does not exist yet.
         no_new_privileges: The process and its children cannot gain privileges.
-        protect_system: Which system folders are read-only.
-        protect_home: Home folders are out of reach.
-        private_tmp: An own /tmp.
+        protect_system: Which system folders are read-only; for an exporter to systemd, nothing is closed on this machine.
+        protect_home: Home folders are out of reach; for an exporter to systemd, nothing is closed on this machine.
+        private_tmp: An own /tmp; for an exporter to systemd, /tmp is shared on this machine.
         capabilities: Capabilities kept (ambient), such as CAP_NET_BIND_SERVICE; needs root.
     """
 def rate_limit(*, events: int = ..., window: str = ...) -> RateLimit:
@@ -277,7 +277,7 @@ def tool(*programs: str, packages: dict[str, str] = ..., paths: list[str] = ...,
 
     Args:
         programs: Names of the programs; given by position.
-        packages: Package that holds them: debian, fedora, arch, brew, nix.
+        packages: Package that holds them: debian, fedora, arch, brew, nix, npm, go.
         paths: Further folders to look in; patterns are allowed, the highest version wins.
         version: Version wanted of each program, such as ">=20" or ">=1.22, <2"; a bare number is a least one. Of several on the machine the first that fits is taken.
         version_args: Arguments with which a program says its version; asked once for each program file.
@@ -330,9 +330,9 @@ def service(name: str, *, cwd: Path | None = ..., env: dict[str, Text | None] = 
         autostart: Part of a bare up; False: only by name or need.
         limits: Limits of the process.
         harden: Confinement: harden(...) or the name of a profile.
-        data: What is worth a backup.
-        site: The public name.
-        overrides: Free form for one exporter: {"systemd": {...}}.
+        data: What is worth a backup. Kept in the graph (plan, export); nothing makes backups yet.
+        site: The public name. Kept in the graph (plan, export) for a production exporter; @std//proxy.star serves names on this machine.
+        overrides: Free form for one exporter: {"systemd": {...}}, "kubernetes" or "process-compose". Kept in the graph (plan, export); these exporters do not exist yet.
         log: Rotation of its output.
     """
 def task(name: str, *, cwd: Path | None = ..., env: dict[str, Text | None] = ..., user: str | None = ..., after: list[Node | Cond] = ..., before: list[Node] = ..., uses: list[Node] = ..., watch: Path | Pattern | list[Path | Pattern] | Watch | list[Path | Pattern | list[Path | Pattern] | Watch] = ..., part_of: Node | None = ..., labels: list[str] = ..., description: str = ..., command: list[Text] | Text | None = ..., steps: list[list[Text]] = ..., inputs: Path | Pattern | list[Path | Pattern] = ..., outputs: dict[str, Path | Pattern] = ..., values: list[str] = ..., creates: Path | list[Path] = ..., status: list[Text] | Text | None = ..., template: ServiceNode | None = ..., gates: ServiceNode | None = ..., cache: bool | None = ..., cache_key: list[Text] = ..., pass_env: list[str] = ..., sandbox: Literal["off", "warn", "strict"] | None = ..., network: bool | None = ..., pool: str | Pool | None = ..., timeout: str | None = ..., retries: int = ..., schedule: Schedule | None = ..., tools: list[ToolValue] = ..., interactive: bool = ...) -> TaskNode:
@@ -385,7 +385,7 @@ class _project:
             pass_env: Variables, or patterns of them, that every task sees; keyed by value.
             strict_ports: Ports are strict where they do not say.
             dotenv: Files of KEY=value lines added to every environment.
-            manager: Process manager that runs the graph instead of orrery.
+            manager: Process manager that runs the graph instead of orrery. There is none yet: a value is an error.
         """
 project: _project
 

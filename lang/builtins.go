@@ -65,6 +65,7 @@ func (r *run) record(rec *spec.Record) builtinFunc {
 		r.problems(rec, call)
 		switch v := call.Value.(type) {
 		case *graph.Service:
+			r.checkOverrides(v)
 			return r.declare(&graph.Node{Kind: graph.KindService, Service: v}, call)
 		case *graph.Task:
 			return r.declare(&graph.Node{Kind: graph.KindTask, Task: v}, call)

@@ -166,6 +166,9 @@ func (r *run) declareProject(p *graph.Project, call *spec.Call) (starlark.Value,
 		}
 		return starlark.None, nil
 	}
+	if p.Manager != "" {
+		r.report(Diagnostic{Code: "value", Message: fmt.Sprintf("project: manager: got %q: nothing but orrery can run the graph yet", p.Manager), Hint: "leave it out"}, 1, "manager")
+	}
 	pos, _, _ := r.where(1)
 	switch {
 	case r.decl.projectAt != nil:

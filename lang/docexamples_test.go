@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"orrery/lang"
@@ -20,8 +19,8 @@ func TestStdlibExamples(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		examples := examplesOf(doc)
-		if len(examples) == 0 && f != "@std//factory.star" && f != "@std//web.star" { // what factories are made of
+		examples := doc.Examples()
+		if len(examples) == 0 && f != "@std//factory.star" && f != "@std//web.star" && f != "@std//gcloud.star" { // what factories are made of
 			t.Errorf("%s has no example", f)
 		}
 		for _, src := range examples {
@@ -39,27 +38,4 @@ func TestStdlibExamples(t *testing.T) {
 			}
 		}
 	}
-}
-
-// examplesOf returns the indented blocks that begin with a load, without their
-// indentation; a block ends where a line stands further to the left.
-func examplesOf(doc string) []string {
-	var examples []string
-	indent := ""
-	for line := range strings.Lines(doc) {
-		text := strings.TrimLeft(line, " ")
-		if indent == "" && strings.HasPrefix(text, "load(") && text != line {
-			indent = line[:len(line)-len(text)]
-			examples = append(examples, "")
-		}
-		if indent == "" {
-			continue
-		}
-		if text != "\n" && !strings.HasPrefix(line, indent) {
-			indent = ""
-			continue
-		}
-		examples[len(examples)-1] += strings.TrimPrefix(line, indent)
-	}
-	return examples
 }

@@ -9,31 +9,6 @@ import (
 	"go.starlark.net/syntax"
 )
 
-// Doc returns the docstring of a library, and the signature and docstring of
-// each public function. module is the path of a file, or @name//x.star, which
-// std is to have.
-func Doc(std fs.FS, module string) (string, error) {
-	f, err := parseLibrary(std, module)
-	if err != nil {
-		return "", err
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n", module)
-	if doc := docstring(f.Stmts); doc != "" {
-		fmt.Fprintf(&b, "\n%s\n", doc)
-	}
-	for _, def := range publicFunctions(f) {
-		fmt.Fprintf(&b, "\n%s\n", signature(def))
-		for line := range strings.SplitSeq(docstring(def.Body), "\n") {
-			if line != "" {
-				line = "    " + line
-			}
-			b.WriteString(line + "\n")
-		}
-	}
-	return b.String(), nil
-}
-
 // Undocumented lists the public functions of a library without a docstring,
 // and their parameters that the docstring does not name, as "f" and "f.x".
 func Undocumented(std fs.FS, module string) ([]string, error) {

@@ -156,6 +156,9 @@ func (r *run) readModule(f ref) ([]byte, error) {
 		}
 		return fs.ReadFile(lib.FS, f.path)
 	}
+	if r.text != nil && f.path == r.main {
+		return r.text, nil
+	}
 	p, err := r.inside(f.path)
 	if err != nil {
 		return nil, err

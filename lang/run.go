@@ -15,6 +15,7 @@ type run struct {
 	opt     Options
 	root    string // absolute folder of the project
 	main    string // name of the project file in it
+	text    []byte // of the project file; nil: it is read from the disk
 	thread  *starlark.Thread
 	globals starlark.StringDict
 

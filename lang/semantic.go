@@ -52,6 +52,28 @@ func (r *run) checkRecord(rec *spec.Record, call *spec.Call) {
 	}
 }
 
+// checkOverrides refuses what is for no exporter that there is or is to be, so
+// that a slip of the pen does not stay silent until there is one.
+func (r *run) checkOverrides(s *graph.Service) {
+	if s.Overrides.Value == nil {
+		return
+	}
+	bad := func(format string, args ...any) {
+		r.report(Diagnostic{Code: "value", Message: fmt.Sprintf("service %q: overrides: ", s.Name) + fmt.Sprintf(format, args...),
+			Hint: `write {"systemd": {...}}, "kubernetes" or "process-compose"`}, 1, "overrides")
+	}
+	entries, ok := s.Overrides.Value.(graph.Dict[any])
+	if !ok {
+		bad("want a dict by exporter")
+		return
+	}
+	for _, e := range entries {
+		if !slices.Contains([]string{"systemd", "kubernetes", "process-compose"}, e.Key) {
+			bad("got %q, want the name of an exporter", e.Key)
+		}
+	}
+}
+
 var statusPart = regexp.MustCompile(`^([1-5]xx|[1-5][0-9][0-9](-[1-5][0-9][0-9])?)$`)
 
 // share is a part of the processors.

@@ -56,10 +56,11 @@ func TestStdlibDocs(t *testing.T) {
 		for _, m := range missing {
 			t.Errorf("%s: %s is not documented", f, m)
 		}
-		doc, err := lang.Doc(stdlib.FS, f)
+		manual, err := lang.Doc(stdlib.FS, f)
 		if err != nil {
 			t.Fatal(err)
 		}
+		doc := manual.Text()
 		if n, want := strings.Count(doc, "Args:\n"), strings.Count(doc, "\ndef ")-strings.Count(doc, "()\n"); n != want {
 			t.Errorf("%s: got %d Args: sections, want one for each of %d functions with parameters", f, n, want)
 		}

@@ -27,7 +27,10 @@ MODULE is written as in load(): @std//postgres.star, @acme//kafka.star of an ext
 library, //lib/api.star, or the path of a file; postgres is short for @std//postgres.star. Without one: the libraries inside
 the binary.
 
-With --json: [{"module", "about"}] without a module, {"module", "text"} with one.`,
+With it comes what the example of a library declares: how it gets ready, its attributes and its variables, and how
+the library was tested. One whose server no test has run says so: untested, with the reason.
+
+With --json: [{"module", "about", "untested"}] without a module, {"module", "text", "untested", "tested"} with one.`,
 		Example: `  orrery doc
   orrery doc @std//postgres.star
   orrery doc //lib/api.star`,
@@ -65,27 +68,31 @@ func libraries() []string {
 type offered struct {
 	Module string `json:"module"`
 	About  string `json:"about"` // its first line
+	// Untested is why no test runs its server; "" if one does.
+	Untested string `json:"untested,omitempty"`
 }
 
 // moduleDoc is the JSON of doc with a module.
 type moduleDoc struct {
-	Module string `json:"module"`
-	Text   string `json:"text"`
+	Module   string `json:"module"`
+	Text     string `json:"text"`
+	Untested string `json:"untested,omitempty"` // why no test runs its server
+	Tested   string `json:"tested,omitempty"`   // which tests do
 }
 
 func (a *app) listLibraries() error {
 	all := []offered{}
 	t := table{head: []string{"library", "about"}}
 	for _, m := range libraries() {
-		text, err := lang.Doc(stdlib.FS, m)
+		manual, err := lang.Doc(stdlib.FS, m)
 		if err != nil {
 			return err
 		}
-		about := ""
-		if lines := strings.SplitN(text, "\n", 4); len(lines) > 2 && !strings.HasPrefix(lines[2], "def ") {
-			about = lines[2]
+		about, _, _ := strings.Cut(manual.About, "\n")
+		all = append(all, offered{m, about, manual.Untested})
+		if manual.Untested != "" {
+			about = "(untested) " + about
 		}
-		all = append(all, offered{m, about})
 		t.rows = append(t.rows, []cell{{m, ""}, {about, ""}})
 	}
 	if a.json {
@@ -103,7 +110,7 @@ func (a *app) doc(name string) error {
 	if err != nil {
 		return err
 	}
-	text, err := lang.Doc(std, module)
+	manual, err := lang.Doc(std, module)
 	if errors.Is(err, fs.ErrNotExist) {
 		hint := "orrery doc lists the libraries of the binary"
 		if s := didYouMean(name, append(shortNames(), libraries()...)); s != "" {
@@ -115,9 +122,9 @@ func (a *app) doc(name string) error {
 		return err
 	}
 	if a.json {
-		return a.printJSON(moduleDoc{module, text})
+		return a.printJSON(moduleDoc{module, manual.Text(), manual.Untested, manual.Tested})
 	}
-	_, err = fmt.Print(text)
+	_, err = fmt.Print(manual.Text())
 	return err
 }
 

@@ -236,13 +236,13 @@ type Limits struct {
 	OOMScoreAdj *int   `json:"oom_score_adj,omitzero"` // Adjustment of the out-of-memory score.
 }
 
-// Harden: Confinement. no_new_privileges and capabilities act natively; all of it in the systemd exporter.
+// Harden: Confinement. no_new_privileges and capabilities act on this machine; the rest is kept in the graph for an exporter to systemd, and orrery check lists it as not yet effective.
 type Harden struct {
-	Profile         string   `json:"profile,omitzero"`        // A named profile.
+	Profile         string   `json:"profile,omitzero"`        // A named profile. On this machine each of them is no_new_privileges; which folders it closes is for an exporter to systemd, which does not exist yet.
 	NoNewPrivileges bool     `json:"no_new_privileges"`       // The process and its children cannot gain privileges.
-	ProtectSystem   string   `json:"protect_system,omitzero"` // Which system folders are read-only.
-	ProtectHome     bool     `json:"protect_home"`            // Home folders are out of reach.
-	PrivateTmp      bool     `json:"private_tmp"`             // An own /tmp.
+	ProtectSystem   string   `json:"protect_system,omitzero"` // Which system folders are read-only; for an exporter to systemd, nothing is closed on this machine.
+	ProtectHome     bool     `json:"protect_home"`            // Home folders are out of reach; for an exporter to systemd, nothing is closed on this machine.
+	PrivateTmp      bool     `json:"private_tmp"`             // An own /tmp; for an exporter to systemd, /tmp is shared on this machine.
 	Capabilities    []string `json:"capabilities,omitzero"`   // Capabilities kept (ambient), such as CAP_NET_BIND_SERVICE; needs root.
 }
 
@@ -318,7 +318,7 @@ type Secret struct {
 // Tool: Programs that the project expects on the machine: looked for on the PATH, then in known folders. An attribute of the tool is the path of that program.
 type Tool struct {
 	Programs    []string     `json:"programs,omitzero"`     // Names of the programs; given by position.
-	Packages    Dict[string] `json:"packages,omitzero"`     // Package that holds them: debian, fedora, arch, brew, nix.
+	Packages    Dict[string] `json:"packages,omitzero"`     // Package that holds them: debian, fedora, arch, brew, nix, npm, go.
 	Paths       []string     `json:"paths,omitzero"`        // Further folders to look in; patterns are allowed, the highest version wins.
 	Version     string       `json:"version,omitzero"`      // Version wanted of each program, such as ">=20" or ">=1.22, <2"; a bare number is a least one. Of several on the machine the first that fits is taken.
 	VersionArgs []string     `json:"version_args,omitzero"` // Arguments with which a program says its version; asked once for each program file.
@@ -333,7 +333,7 @@ type Project struct {
 	PassEnv     []string     `json:"pass_env,omitzero"`     // Variables, or patterns of them, that every task sees; keyed by value.
 	StrictPorts bool         `json:"strict_ports,omitzero"` // Ports are strict where they do not say.
 	Dotenv      []string     `json:"dotenv,omitzero"`       // Files of KEY=value lines added to every environment.
-	Manager     string       `json:"manager,omitzero"`      // Process manager that runs the graph instead of orrery.
+	Manager     string       `json:"manager,omitzero"`      // Process manager that runs the graph instead of orrery. There is none yet: a value is an error.
 }
 
 // Group: A name for several nodes, for the command line and the screen; it makes no edges.
@@ -402,9 +402,9 @@ type Service struct {
 	Autostart    bool         `json:"autostart"`              // Part of a bare up; False: only by name or need.
 	Limits       *Limits      `json:"limits,omitzero"`        // Limits of the process.
 	Harden       *Harden      `json:"harden,omitzero"`        // Confinement: harden(...) or the name of a profile.
-	Data         []Data       `json:"data,omitzero"`          // What is worth a backup.
-	Site         *Site        `json:"site,omitzero"`          // The public name.
-	Overrides    Tree         `json:"overrides,omitzero"`     // Free form for one exporter: {"systemd": {...}}.
+	Data         []Data       `json:"data,omitzero"`          // What is worth a backup. Kept in the graph (plan, export); nothing makes backups yet.
+	Site         *Site        `json:"site,omitzero"`          // The public name. Kept in the graph (plan, export) for a production exporter; @std//proxy.star serves names on this machine.
+	Overrides    Tree         `json:"overrides,omitzero"`     // Free form for one exporter: {"systemd": {...}}, "kubernetes" or "process-compose". Kept in the graph (plan, export); these exporters do not exist yet.
 	Log          Log          `json:"log,omitzero"`           // Rotation of its output.
 }
 

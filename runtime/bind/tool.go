@@ -188,6 +188,7 @@ func (e *MissingToolError) Error() string {
 	var hints []string
 	for _, s := range []struct{ key, name, how string }{
 		{"debian", "Debian", "apt install "}, {"fedora", "Fedora", "dnf install "}, {"arch", "Arch", "pacman -S "}, {"brew", "Homebrew", "brew install "}, {"nix", "Nix", "nix profile install nixpkgs#"},
+		{"npm", "npm", "npm install -g "}, {"go", "Go", "go install "},
 	} {
 		if p, ok := e.Packages.Get(s.key); ok {
 			hints = append(hints, s.name+": "+s.how+p)
