@@ -17,6 +17,7 @@ import (
 	"orrery/runtime/control"
 	"orrery/runtime/control/api"
 	"orrery/runtime/fresh"
+	"orrery/runtime/libs"
 	"orrery/runtime/logs"
 )
 
@@ -64,6 +65,11 @@ func (a *app) completions(root, help *cobra.Command) {
 	for _, c := range append(root.Commands(), help) {
 		if what, ok := table[c.Name()]; ok && c.ValidArgsFunction == nil {
 			c.ValidArgsFunction = a.offer(what)
+		}
+		for _, sub := range c.Commands() {
+			if c.Name() == "lib" && strings.Contains(sub.Use, "[NAME") || sub.Name() == "remove" {
+				sub.ValidArgsFunction = a.offer(argument{0, []completer{pinnedWords}})
+			}
 		}
 		a.flagCompletions(c)
 	}
@@ -339,6 +345,19 @@ func runWords(a *app, _ context.Context, _ string) []string {
 
 func libraryWords(*app, context.Context, string) []string {
 	return append(shortNames(), libraries()...)
+}
+
+// pinnedWords are the libraries of services.lock.
+func pinnedWords(a *app, _ context.Context, _ string) []string {
+	file, err := a.projectFile()
+	if err != nil {
+		return nil
+	}
+	lock, err := libs.ReadLock(filepath.Dir(file))
+	if err != nil {
+		return nil
+	}
+	return lock.Names()
 }
 
 // helpWords are the verbs and the words of the language.

@@ -102,7 +102,8 @@ order and in parallel, services with ports, sockets, probes and restarts.
 		Example: `  orrery up                 build and start everything, look after it, ^C stops it
   orrery up -d --wait       the same in the background; returns when all is ready
   orrery run test           run one task with what it needs, then stop that again
-  orrery check              is services.star right? starts nothing`,
+  orrery check              is services.star right? starts nothing
+  orrery help agents        a guide for programs: JSON, ports, waiting, logs`,
 		SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 	}

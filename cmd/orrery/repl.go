@@ -34,7 +34,8 @@ changed. A value that is known only when the graph runs is shown as its referenc
   ?              the names of the project
   ?service.ready help on a part of the language
 
-On a terminal lines can be edited, the up key brings back earlier ones, and ^D ends.
+On a terminal lines can be edited, tab completes names, the up key brings back earlier
+lines, and ^D ends.
 Through a pipe each input is evaluated; the exit code is 1 when one had a mistake.
 
 With --json each input gives a line: {"in", "value", "errors": [as in check]}.`,
@@ -53,30 +54,39 @@ type evaluated struct {
 	Errors []finding `json:"errors,omitempty"`
 }
 
-// openRepl evaluates the project; where there is none the language alone is there.
-func (a *app) openRepl(ctx context.Context) (*lang.Repl, error) {
+// trial is a repl with where it prints to.
+type trial struct {
+	*app
+	repl      *lang.Repl
+	out, errs io.Writer
+}
+
+// open evaluates the project; where there is none the language alone is there.
+func (t *trial) open(ctx context.Context) (err error) {
+	a := t.app
 	s, err := a.source()
 	project := err == nil
 	if err != nil && a.file != "" {
-		return nil, err
+		return err
 	}
 	if !project {
 		s = source{File: filepath.Join(a.inDir("."), "services.star")}
 		a.say("no services.star here: the language alone")
 	}
-	return lang.OpenRepl(ctx, lang.Options{
+	t.repl, err = lang.OpenRepl(ctx, lang.Options{
 		File: s.File, Params: s.Params, Getenv: os.LookupEnv, Std: stdlib.FS, Libs: libraryFinder(s.Overrides), Version: released(),
-		Print: func(_ graph.Pos, msg string) { fmt.Fprintln(os.Stderr, msg) },
+		Print: func(_ graph.Pos, msg string) { fmt.Fprintln(t.errs, msg) },
 	}, project)
+	return err
 }
 
 func (a *app) repl(ctx context.Context) error {
-	p, err := a.openRepl(ctx)
-	if err != nil {
+	t := &trial{app: a, out: os.Stdout, errs: os.Stderr}
+	if err := t.open(ctx); err != nil {
 		return err
 	}
 	if isatty.IsTerminal(os.Stdin.Fd()) && isatty.IsTerminal(os.Stdout.Fd()) && !a.json {
-		return a.replOnTerminal(ctx, p)
+		return t.onTerminal(ctx)
 	}
 	in := bufio.NewReader(os.Stdin)
 	read := func() ([]byte, error) {
@@ -88,7 +98,7 @@ func (a *app) repl(ctx context.Context) error {
 	}
 	wrong := false
 	for {
-		ok, err := a.input(ctx, p, read, os.Stdout)
+		ok, err := t.input(ctx, read)
 		if err == io.EOF {
 			break
 		}
@@ -104,11 +114,11 @@ func (a *app) repl(ctx context.Context) error {
 }
 
 // input reads and answers one input; not ok when it had a mistake.
-func (a *app) input(ctx context.Context, p *lang.Repl, read func() ([]byte, error), w io.Writer) (ok bool, err error) {
+func (t *trial) input(ctx context.Context, read func() ([]byte, error)) (ok bool, err error) {
 	var said strings.Builder
 	question := ""
 	first := true
-	text, err := p.Eval(ctx, func() ([]byte, error) {
+	text, err := t.repl.Eval(ctx, func() ([]byte, error) {
 		line, err := read()
 		said.Write(line)
 		if q, is := strings.CutPrefix(strings.TrimSpace(string(line)), "?"); is && first {
@@ -119,11 +129,11 @@ func (a *app) input(ctx context.Context, p *lang.Repl, read func() ([]byte, erro
 		return line, err
 	})
 	if question != "" {
-		text, ok := answer(p, question[1:])
-		if a.json {
-			return ok, a.jsonInput(evaluated{In: question, Value: text})
+		text, ok := answer(t.repl, question[1:])
+		if t.json {
+			return ok, t.jsonInput(evaluated{In: question, Value: text})
 		}
-		_, err = fmt.Fprintln(w, strings.TrimRight(text, "\n"))
+		_, err = fmt.Fprintln(t.out, strings.TrimRight(text, "\n"))
 		return ok, err
 	}
 	var mistakes lang.Errors
@@ -132,7 +142,7 @@ func (a *app) input(ctx context.Context, p *lang.Repl, read func() ([]byte, erro
 	case err != nil:
 		return false, err
 	}
-	if a.json {
+	if t.json {
 		if strings.TrimSpace(said.String()) == "" {
 			return true, nil
 		}
@@ -140,13 +150,13 @@ func (a *app) input(ctx context.Context, p *lang.Repl, read func() ([]byte, erro
 		for _, d := range mistakes {
 			e.Errors = append(e.Errors, finding{severityError, d})
 		}
-		return len(mistakes) == 0, a.jsonInput(e)
+		return len(mistakes) == 0, t.jsonInput(e)
 	}
 	for i := range mistakes {
-		fmt.Fprint(os.Stderr, mistakes[i].Format(a.color()))
+		fmt.Fprint(t.errs, mistakes[i].Format(t.color()))
 	}
 	if text != "" {
-		_, err = fmt.Fprintln(w, text)
+		_, err = fmt.Fprintln(t.out, text)
 	} else {
 		err = nil
 	}
@@ -183,45 +193,44 @@ type terminal struct {
 	io.Writer
 }
 
-// replOnTerminal has lines that can be edited, and a history.
-func (a *app) replOnTerminal(ctx context.Context, p *lang.Repl) error {
+// onTerminal has lines that can be edited, and a history.
+func (t *trial) onTerminal(ctx context.Context) error {
 	raw, err := makeRaw(os.Stdin)
 	if err != nil {
 		return err
 	}
 	defer raw.restore()
 	const prompt, more = ">>> ", "... "
-	t := term.NewTerminal(terminal{os.Stdin, os.Stdout}, prompt)
+	screen := term.NewTerminal(terminal{os.Stdin, os.Stdout}, prompt)
+	t.out, t.errs = screen, screen // which knows how lines end on a raw terminal
 	if rows, cols := raw.size(); cols > 0 {
-		t.SetSize(cols, rows)
+		screen.SetSize(cols, rows)
 	}
-	t.AutoCompleteCallback = func(line string, pos int, key rune) (string, int, bool) {
+	screen.AutoCompleteCallback = func(line string, pos int, key rune) (string, int, bool) {
 		if key != '\t' {
 			return "", 0, false
 		}
-		return completeWord(p.Words(), line, pos)
+		return completeWord(t.repl.Words(), line, pos)
 	}
-	fmt.Fprint(t, "? lists names, ?service shows help, ^D ends\n")
+	fmt.Fprint(screen, "? lists names, ?service shows help, ^D ends\n")
 	for {
-		t.SetPrompt(prompt)
-		ok, err := a.shownInput(ctx, p, t, func() { t.SetPrompt(more) })
+		screen.SetPrompt(prompt)
+		_, err := t.input(ctx, func() ([]byte, error) {
+			line, err := screen.ReadLine()
+			screen.SetPrompt(more)
+			if err != nil {
+				return nil, err
+			}
+			return []byte(line + "\n"), nil
+		})
 		if err == io.EOF {
-			fmt.Fprint(t, "\n")
+			fmt.Fprint(screen, "\n")
 			return nil
 		}
-		if err != nil && ok {
+		if err != nil {
 			return err
 		}
 	}
-}
-
-// shownInput is an input of a terminal, which takes the mistakes too.
-func (a *app) shownInput(ctx context.Context, p *lang.Repl, t *term.Terminal, more func()) (ok bool, err error) {
-	return a.input(ctx, p, func() ([]byte, error) {
-		line, err := t.ReadLine()
-		more()
-		return []byte(line + "\n"), err
-	}, t)
 }
 
 // completeWord completes the word before the cursor as far as it is clear.
