@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"orrery/lang/graph"
 	"orrery/runtime/control/api"
 	"orrery/runtime/logs"
 )
@@ -75,7 +77,7 @@ func (s *screen) failures(st api.Status, store *logs.Store) {
 		if n := f.node; n != nil {
 			fmt.Fprintf(w, "\n%s %s\n", s.errStyle.Paint(red, "✗"), s.errStyle.Paint(bold, join(n.Name+" "+strings.ReplaceAll(n.State, "-", " "), n.Reason)))
 			if i < mostShown {
-				s.lastOf(w, n.Name, store)
+				s.lastOf(w, n, store)
 			}
 		}
 		if text := f.dependents(); text != "" {
@@ -85,23 +87,23 @@ func (s *screen) failures(st api.Status, store *logs.Store) {
 }
 
 // lastOf writes the last lines of a node, and where there is more.
-func (s *screen) lastOf(w io.Writer, node string, store *logs.Store) {
-	if s.last != nil && s.last(w, node) {
-		fmt.Fprintf(w, "  more: orrery why %s\n", node)
+func (s *screen) lastOf(w io.Writer, n *api.NodeStatus, store *logs.Store) {
+	if s.last != nil && s.last(w, n.Name) {
+		fmt.Fprintf(w, "  more: orrery why %s\n", n.Name)
 		return
 	}
 	if store == nil {
 		return
 	}
-	streams := s.lastLines(w, store, node, lastShown)
+	streams := s.lastLines(w, store, n)
 	if len(streams) == 0 {
 		return
 	}
-	path := store.Path(node, streams[0])
+	path := store.Path(n.Name, streams[0])
 	if len(streams) > 1 { // each has a file of its own there
 		path = filepath.Dir(path)
 	}
-	fmt.Fprintf(w, "  log: %s\n  more: orrery logs %s\n", s.errStyle.Link(fileLink(path), path), node)
+	fmt.Fprintf(w, "  log: %s\n  more: orrery logs %s\n", s.errStyle.Link(fileLink(path), path), n.Name)
 }
 
 func failedState(n api.NodeStatus) bool {
@@ -115,17 +117,27 @@ func failedState(n api.NodeStatus) bool {
 }
 
 // lastLines writes the end of a node's output, indented, and gives the streams
-// that it came from.
-func (s *screen) lastLines(w io.Writer, store *logs.Store, node string, n int) (streams []string) {
-	store.Read(context.Background(), logs.Query{Nodes: []string{node}, Tail: n}, func(l logs.Line) bool {
-		if l.Node == node && l.Mark == "" {
-			if !slices.Contains(streams, l.Stream) {
-				streams = append(streams, l.Stream)
-			}
-			s.quote(w, logs.Sanitise(l.Text))
+// that it came from. Of a task it is the output of its last run; of a service also
+// that of the starts before, which often say why.
+func (s *screen) lastLines(w io.Writer, store *logs.Store, n *api.NodeStatus) (streams []string) {
+	var last []logs.Line
+	store.Read(context.Background(), logs.Query{Nodes: []string{n.Name}, Tail: lastShown}, func(l logs.Line) bool {
+		switch {
+		case l.Node != n.Name:
+		case l.Mark == "":
+			l.Text = bytes.Clone(l.Text)
+			last = append(last, l)
+		case l.Mark == "started" && n.Kind == string(graph.KindTask):
+			last = nil
 		}
 		return true
 	})
+	for _, l := range last {
+		if !slices.Contains(streams, l.Stream) {
+			streams = append(streams, l.Stream)
+		}
+		s.quote(w, logs.Sanitise(l.Text))
+	}
 	return streams
 }
 

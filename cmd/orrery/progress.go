@@ -81,6 +81,7 @@ type tracked struct {
 type progress struct {
 	mu     sync.Mutex
 	began  time.Time
+	turn   time.Time // when the work began that is not done yet
 	hint   string
 	clean  int  // nodes beside these that are as they should be
 	serves bool // it stays when all is there, as services do
@@ -95,7 +96,7 @@ type progress struct {
 
 // newProgress is that of nodes of which nothing is known yet.
 func newProgress(names []string) *progress {
-	p := &progress{began: time.Now(), order: names, nodes: make(map[string]*tracked, len(names))}
+	p := &progress{began: time.Now(), turn: time.Now(), order: names, nodes: make(map[string]*tracked, len(names))}
 	all := make([]tracked, len(names))
 	for i, name := range names {
 		all[i].name, all[i].state, all[i].busy = name, "down", -1
@@ -140,8 +141,12 @@ func (p *progress) event(ev api.Event) bool {
 	}
 	n.why = ev.Text
 	if ev.State != n.state {
+		settled := p.settled()
 		p.move(n, ev.State)
 		n.since = ev.Time
+		if settled && !p.settled() {
+			p.turn = ev.Time
+		}
 	}
 	if cached := ev.State == "succeeded" && (ev.Text == "cached" || ev.Task != nil && ev.Task.Cached); cached != n.cached {
 		n.cached = cached
@@ -153,6 +158,9 @@ func (p *progress) event(ev api.Event) bool {
 	}
 	return true
 }
+
+// settled reports whether nothing is on its way.
+func (p *progress) settled() bool { return p.stages[idle]+p.stages[working] == 0 }
 
 func (p *progress) move(n *tracked, state string) {
 	was, is := stageOf(n.state), stageOf(state)
@@ -180,13 +188,6 @@ func (p *progress) end(hint string) {
 	p.ending, p.hint = time.Now(), hint
 }
 
-// restart says that a new turn begins.
-func (p *progress) restart() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.began = time.Now()
-}
-
 const (
 	mostRows    = 64 // rows of a board; beyond it they are counted
 	mostWaiting = 8  // of these that merely wait, when nothing else can be shown
@@ -200,7 +201,7 @@ func (p *progress) board() *term.Board {
 		return p.leaving()
 	}
 	b := &term.Board{Began: p.began, Hint: p.hint}
-	if p.stages[idle]+p.stages[working] == 0 {
+	if p.settled() {
 		if !p.serves {
 			return nil
 		}
@@ -212,6 +213,7 @@ func (p *progress) board() *term.Board {
 		b.Counts = count(b.Counts, p.states[countDone], "done")
 		b.Counts = count(b.Counts, p.stages[broken], "failed")
 	} else {
+		b.Began = p.turn
 		b.Total = len(p.nodes) + p.clean
 		b.Done = b.Total - p.stages[idle] - p.stages[working]
 		b.Counts = count(b.Counts, p.stages[working], "running")

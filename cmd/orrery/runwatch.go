@@ -112,9 +112,6 @@ func (r *runner) again(ctx context.Context) error {
 			}
 		}
 		r.screen.began = time.Now()
-		if p := r.progress.Load(); p != nil {
-			p.restart()
-		}
 	}
 }
 

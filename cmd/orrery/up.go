@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -215,6 +216,7 @@ type session struct {
 	live   *live
 	nodes  *progress
 	store  *logs.Store
+	drain  func() // shows what the nodes have printed by now, and nothing more
 	hold   api.Hold
 	names  []string
 	since  uint64 // events before it were not ours
@@ -239,8 +241,10 @@ func (u *upRun) foreground(ctx context.Context, need []string) error {
 	s.nodes.serves, s.nodes.hint = true, "^C stops"
 	s.live = u.app.follow(liveOptions{ui: u.flags.ui}, s.nodes.board)
 	defer s.live.end()
+	s.drain = func() {}
 	if u.flags.ui != "none" {
-		defer s.screen.follow(store, need)()
+		s.drain = sync.OnceFunc(s.screen.follow(store, need))
+		defer s.drain()
 	}
 	s.hold = api.Hold{Targets: u.targets, Mode: u.flags.mode(), Client: runID(), Digest: u.project.Graph.Digest()}
 	begin := func(c *control.Client) error { return s.begin(ctx, c) }
@@ -409,6 +413,7 @@ func (s *session) outcome(ctx context.Context) error {
 	}
 	for _, n := range st.Nodes {
 		if failedState(n) {
+			s.drain()
 			s.screen.failures(st, s.store)
 			return exitError{exitFailed}
 		}
@@ -425,6 +430,7 @@ func (s *session) failed(ctx context.Context, sigs <-chan os.Signal, cause error
 	if err := s.letGo(ctx, sigs); err != nil {
 		return err
 	}
+	s.drain()
 	s.screen.failures(st, s.store)
 	var wire *control.Error
 	if errors.As(cause, &wire) && (wire.Code == control.CodeFailed || wire.Code == control.CodeGaveUp) {
