@@ -19,8 +19,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
+
+	"orrery/runtime/files"
 )
 
 // ErrMiss says that a key or a blob is not there, or not any more. Test with errors.Is.
@@ -69,6 +72,8 @@ type Store struct {
 	grace    time.Duration
 	now      func() time.Time
 	verified verified
+	locks    *Locks      // of keys
+	plain    atomic.Bool // the file system cannot share blocks
 }
 
 // version names the layout; another one lies beside it.
@@ -98,7 +103,7 @@ func open(dir string, o Options) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	top, err := os.OpenRoot(dir)
+	top, err := files.OpenRoot(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +129,7 @@ func open(dir string, o Options) (*Store, error) {
 		}
 	}
 	s := &Store{disk: disk{root: root, dir: filepath.Join(dir, version), fault: o.fault}, grace: o.Grace, now: o.Now}
+	s.locks = OpenLocks(filepath.Join(s.disk.dir, keysLock))
 	if s.grace <= 0 {
 		s.grace = 10 * time.Minute
 	}
@@ -134,7 +140,7 @@ func open(dir string, o Options) (*Store, error) {
 }
 
 // ensure makes a folder if there is none, and looks that it is ours.
-func ensure(root *os.Root, name, full string) error {
+func ensure(root *files.Root, name, full string) error {
 	if err := root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		if _, gone := root.Lstat(name); gone != nil {
 			return err
@@ -164,6 +170,7 @@ func trusted(fi fs.FileInfo, name string) error {
 // Close writes down what was verified and lets go of the directory.
 func (s *Store) Close() error {
 	s.verified.flush(&s.disk)
+	s.locks.Close()
 	return s.disk.root.Close()
 }
 

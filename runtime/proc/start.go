@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/creack/pty"
+
+	"orrery/runtime/files"
 )
 
 // noFile marks a gap in the list of descriptors: the child has none of that number.
@@ -142,7 +144,7 @@ func (l *launch) gather(ready int) error {
 		std = [3]*os.File{slave, slave, slave}
 	}
 	if slices.Contains(std[:], nil) {
-		null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+		null, err := files.Blocking(os.DevNull, os.O_RDWR)
 		if err != nil {
 			return &StartError{Op: "run", Path: s.Argv[0], Err: err}
 		}

@@ -165,11 +165,11 @@ func (k *KeyInput) compute(j *Job, c *Caching) (*keyed, error) {
 		add("value", v)
 	}
 	out.lines = append(out.lines, j.sandboxLines()...)
-	files, err := k.list(j)
+	found, err := k.list(j)
 	if err != nil {
 		return nil, err
 	}
-	if err := files.look(j.hashes(), out); err != nil {
+	if err := found.look(j.hashes(), out); err != nil {
 		return nil, err
 	}
 	out.key = hashText(strings.Join(out.lines, "\n") + "\n")
@@ -265,7 +265,7 @@ func (j *Job) program(s Step, seen *sights) (string, error) {
 }
 
 // programs are what the steps and tools are, by content.
-func (k *KeyInput) programs(j *Job, f *files) {
+func (k *KeyInput) programs(j *Job, f *listing) {
 	seen := map[string]bool{}
 	add := func(kind, show, path string, err error) {
 		if seen[kind+show] {

@@ -30,8 +30,8 @@ type item struct {
 	gone             bool   // known to be missing
 }
 
-// files collects what a task reads.
-type files struct {
+// listing collects what a task reads.
+type listing struct {
 	job   *Job
 	own   []string // the outputs that are no patterns
 	items []item
@@ -43,8 +43,8 @@ type files struct {
 type where struct{ kind, path string }
 
 // list finds the files of the inputs, the programs and the tools, in a fixed order.
-func (k *KeyInput) list(j *Job) (*files, error) {
-	f := &files{job: j, taken: map[where]bool{}, seen: sights{at: fresh.Clock()}}
+func (k *KeyInput) list(j *Job) (*listing, error) {
+	f := &listing{job: j, taken: map[where]bool{}, seen: sights{at: fresh.Clock()}}
 	for _, o := range j.Outputs {
 		if o.Pattern == nil {
 			f.own = append(f.own, relative(j.Root, o.Path))
@@ -63,7 +63,7 @@ func (k *KeyInput) list(j *Job) (*files, error) {
 	return f, nil
 }
 
-func (f *files) input(in Input) error {
+func (f *listing) input(in Input) error {
 	it := item{kind: "input"}
 	if in.From != "" {
 		it.kind, it.from = "upstream", in.From
@@ -95,7 +95,7 @@ func (f *files) input(in Input) error {
 }
 
 // add takes one file. What the task makes itself is no input.
-func (f *files) add(it item, p string) {
+func (f *listing) add(it item, p string) {
 	it.path, it.show = p, relative(f.job.Root, p)
 	if f.taken[where{it.kind, p}] || it.kind == "input" && f.makes(it.show) {
 		return
@@ -105,7 +105,7 @@ func (f *files) add(it item, p string) {
 }
 
 // folder takes all that is in a folder, and the folders in it.
-func (f *files) folder(it item, dir string) error {
+func (f *listing) folder(it item, dir string) error {
 	f.seen.look(dir, fresh.Target)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -130,7 +130,7 @@ func (f *files) folder(it item, dir string) error {
 func private(name string) bool { return name == ".git" || name == ".orrery" }
 
 // makes tells whether a path, relative to the root, is an output of the task itself, or in one.
-func (f *files) makes(rel string) bool {
+func (f *listing) makes(rel string) bool {
 	for _, own := range f.own {
 		if n := len(own); strings.HasPrefix(rel, own) && (len(rel) == n || rel[n] == '/') {
 			return true
@@ -258,7 +258,7 @@ func (g *globber) enters(rel string) bool {
 }
 
 // look looks at every file, several at a time, and writes their lines.
-func (f *files) look(h *FileHashes, out *keyed) error {
+func (f *listing) look(h *FileHashes, out *keyed) error {
 	lines, seen := make([]string, len(f.items)), make([]sights, len(f.items))
 	out.files = make([]looked, len(f.items))
 	err := parallel(len(f.items), func(i int) (err error) {

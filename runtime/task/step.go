@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"orrery/runtime/files"
 	"orrery/runtime/proc"
 )
 
@@ -153,7 +154,7 @@ func (c *copies) file(w io.Writer) (*os.File, error) {
 	if f, ok := w.(*os.File); ok {
 		return f, nil
 	}
-	r, pw, err := os.Pipe()
+	r, pw, err := files.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("cannot capture the output: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -49,6 +50,8 @@ type Caching struct {
 	Store Store
 	// Dir is a folder of the checkout for what each task last did, such as .orrery/tasks; it is made. Empty: nothing is known of it.
 	Dir string
+	// Locks are the TaskLocks of Dir, for all runs of a process; nil: each run opens them.
+	Locks *cache.Locks
 	// Salt is what secrets in keys are hashed with; see cache.Store.Salt.
 	Salt []byte
 	// Force runs what is cached. Verify does, too, and runs it twice: a task whose outputs or values differ fails. One whose Sandbox is
@@ -197,13 +200,23 @@ func (g *caching) lockTask(ctx context.Context) (func(), error) {
 	if g.Dir == "" {
 		return func() {}, nil
 	}
-	if err := os.MkdirAll(g.Dir, 0o700); err == nil {
-		if unlock, err := cache.LockName(ctx, filepath.Join(g.Dir, "lock"), g.job.Name); err == nil {
-			return unlock, nil
-		}
+	locks := g.Locks
+	if locks == nil {
+		locks = TaskLocks(g.Dir)
+		defer locks.Close()
+	}
+	unlock, err := locks.Lock(ctx, g.job.Name)
+	if errors.Is(err, fs.ErrNotExist) && os.MkdirAll(g.Dir, 0o700) == nil {
+		unlock, err = locks.Lock(ctx, g.job.Name)
+	}
+	if err == nil {
+		return unlock, nil
 	}
 	return func() {}, context.Cause(ctx) // a checkout that cannot be written is read all the same
 }
+
+// TaskLocks are the locks of the tasks of a checkout, whose Caching.Dir is dir.
+func TaskLocks(dir string) *cache.Locks { return cache.OpenLocks(filepath.Join(dir, "lock")) }
 
 // localKey names a result that is only true of this checkout.
 func (g *caching) localKey() string {
