@@ -174,6 +174,15 @@ func Lstat(name string) (fs.FileInfo, error) {
 	return i, nil
 }
 
+// Stat is os.Stat; what it gives is not for os.SameFile.
+func Stat(name string) (fs.FileInfo, error) {
+	i := &info{name: filepath.Base(name)}
+	if err := i.fill(func(st *syscall.Stat_t) error { return syscall.Stat(name, st) }); err != nil {
+		return nil, failed("stat", name, err)
+	}
+	return i, nil
+}
+
 // Boot names this run of the kernel; empty when it cannot be read.
 var Boot = sync.OnceValue(func() string {
 	b, _ := Read("/proc/sys/kernel/random/boot_id")

@@ -52,6 +52,9 @@ func Boot() string { return "" }
 // Lstat is os.Lstat; what it gives is not for os.SameFile.
 func Lstat(name string) (fs.FileInfo, error) { return os.Lstat(name) }
 
+// Stat is os.Stat; what it gives is not for os.SameFile.
+func Stat(name string) (fs.FileInfo, error) { return os.Stat(name) }
+
 // Root is a folder outside of which nothing is reached. Its methods may be called from any goroutine. They are those of os.Root.
 type Root struct{ root *os.Root }
 

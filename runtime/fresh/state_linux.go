@@ -8,8 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const errNotDir = syscall.ENOTDIR
-
 // Clock is the clock that the times of files are taken from: it goes in steps of a few milliseconds, and whatever is done to a file of a
 // local file system from now on gets this time or a later one.
 func Clock() time.Time {

@@ -3,12 +3,12 @@
 package fresh
 
 import (
+	"errors"
 	"io/fs"
+	"os"
 	"syscall"
 	"time"
 )
-
-const errNotDir = syscall.ENOTDIR
 
 // Clock is the time of day.
 func Clock() time.Time { return time.Now() }
@@ -22,4 +22,17 @@ func openFolder(name string, _ int) folder { return folder{name} }
 
 func (f folder) close() {}
 
-func (f folder) state(base string, how How) (State, error) { return Look(f.name+base, how).State, nil }
+func (f folder) state(base string, how How) (State, error) {
+	stat := os.Lstat
+	if how != Path {
+		stat = os.Stat
+	}
+	_, err := stat(f.name + base)
+	switch {
+	case err == nil:
+		return State{Young: true}, nil
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR):
+		return State{}, nil
+	}
+	return State{}, err
+}

@@ -8,15 +8,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"orrery/runtime/cache"
+	"orrery/runtime/files"
 	"orrery/runtime/fresh"
 )
 
@@ -68,7 +67,7 @@ func (h *FileHashes) file(path string, fi fs.FileInfo) (string, error) {
 
 // read hashes a file; same is false if it changed meanwhile.
 func (h *FileHashes) read(path string) (text string, same bool, err error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := files.Open(path)
 	if err != nil {
 		return "", false, err
 	}
@@ -82,7 +81,7 @@ func (h *FileHashes) read(path string) (text string, same bool, err error) {
 	}
 	now := fresh.Clock()
 	d := sha256.New()
-	if _, err := io.Copy(d, f); err != nil {
+	if _, err := files.Copy(d, f); err != nil {
 		return "", false, err
 	}
 	after, err := f.Stat()

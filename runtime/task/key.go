@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	"strings"
 
 	"orrery/lang/graph"
+	"orrery/runtime/files"
 	"orrery/runtime/fresh"
 )
 
@@ -255,7 +255,7 @@ func (j *Job) program(s Step, seen *sights) (string, error) {
 			dir = filepath.Join(j.Dir, dir)
 		}
 		file := filepath.Join(dir, name)
-		st, err := os.Stat(file)
+		st, err := files.Stat(file)
 		seen.add(file, fresh.Target, st, err)
 		if err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
 			return filepath.EvalSymlinks(file)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"orrery/runtime/cache"
+	"orrery/runtime/files"
 	"orrery/runtime/proc"
 )
 
@@ -85,7 +86,7 @@ func (c *Caching) Last(name string) LastRun {
 	if c.Dir == "" {
 		return LastRun{}
 	}
-	text, err := os.ReadFile(c.file(name))
+	text, err := files.Read(c.file(name))
 	if err != nil {
 		return LastRun{}
 	}
@@ -121,7 +122,7 @@ func parseLast(text []byte) (l LastRun) {
 
 // write puts text at a place of the file, and ends the file there.
 func (g *caching) write(text []byte, at int64) error {
-	f, err := os.OpenFile(g.file(g.job.Name), os.O_WRONLY|os.O_CREATE, 0o600)
+	f, err := files.Create(g.file(g.job.Name), os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}

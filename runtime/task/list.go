@@ -17,6 +17,7 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 
 	"orrery/lang/graph"
+	"orrery/runtime/files"
 	"orrery/runtime/fresh"
 )
 
@@ -26,8 +27,9 @@ const errNotDir = syscall.ENOTDIR
 // item is one line of the key that is about a file.
 type item struct {
 	kind, show, from string
-	path             string // to look at
-	gone             bool   // known to be missing
+	path             string      // to look at
+	gone             bool        // known to be missing
+	fi               fs.FileInfo // if it was looked at already, and is no folder
 }
 
 // listing collects what a task reads.
@@ -82,10 +84,16 @@ func (f *listing) input(in Input) error {
 	if !filepath.IsAbs(p) {
 		p = filepath.Join(f.job.Root, p)
 	}
+	fi, err := files.Lstat(p)
+	if err == nil && !fi.IsDir() {
+		it.fi = fi
+	}
 	f.add(it, p)
-	st, err := os.Stat(p) // a link that is named is followed
-	f.seen.add(p, fresh.Target, st, err)
-	if err != nil || !st.IsDir() {
+	if err == nil && fi.Mode()&fs.ModeSymlink != 0 { // a link that is named is followed
+		fi, err = files.Stat(p)
+		f.seen.add(p, fresh.Target, fi, err)
+	}
+	if err != nil || !fi.IsDir() {
 		return nil
 	}
 	if err := f.folder(it, p); err != nil {
@@ -263,6 +271,7 @@ func (f *listing) look(h *FileHashes, out *keyed) error {
 	out.files = make([]looked, len(f.items))
 	err := parallel(len(f.items), func(i int) (err error) {
 		it := f.items[i]
+		seen[i].at = f.seen.at
 		l := looked{kind: it.kind, show: it.show}
 		lines[i], l.id, l.target, err = it.line(h, &seen[i])
 		out.files[i] = l
@@ -287,10 +296,11 @@ func (it item) line(h *FileHashes, seen *sights) (text string, id, target ident,
 	if it.from != "" {
 		tail = " from " + word(it.from)
 	}
-	var fi fs.FileInfo
+	fi := it.fi
 	if !it.gone {
-		seen.at = fresh.Clock()
-		fi, err = os.Lstat(it.path)
+		if fi == nil {
+			fi, err = files.Lstat(it.path)
+		}
 		if err != nil || !fi.IsDir() {
 			seen.add(it.path, fresh.Path, fi, err)
 		}
@@ -311,7 +321,7 @@ func (it item) line(h *FileHashes, seen *sights) (text string, id, target ident,
 			return "", id, target, fmt.Errorf("cannot look at %s: %w", it.show, err)
 		}
 		head += "symlink " + word(to) + " "
-		fi, err = os.Stat(it.path)
+		fi, err = files.Stat(it.path)
 		seen.add(it.path, fresh.Target, fi, err)
 		if err != nil || !fi.Mode().IsRegular() {
 			return head + "-" + tail, id, ident{}, nil
@@ -339,23 +349,25 @@ func parallel(n int, do func(i int) error) error {
 	var mu sync.Mutex
 	var first error
 	var wg sync.WaitGroup
-	for range min(n, max(4, 2*runtime.GOMAXPROCS(0)), (n+63)/64+1) {
-		wg.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return
-				}
-				if err := do(i); err != nil {
-					mu.Lock()
-					first = errors.Join(first, err)
-					mu.Unlock()
-					next.Store(int64(n))
-					return
-				}
+	work := func() {
+		for {
+			i := int(next.Add(1)) - 1
+			if i >= n {
+				return
 			}
-		})
+			if err := do(i); err != nil {
+				mu.Lock()
+				first = errors.Join(first, err)
+				mu.Unlock()
+				next.Store(int64(n))
+				return
+			}
+		}
 	}
+	for range min(n, max(4, 2*runtime.GOMAXPROCS(0)), (n+63)/64+1) - 1 {
+		wg.Go(work)
+	}
+	work()
 	wg.Wait()
 	return first
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"orrery/runtime/cache"
@@ -104,6 +105,8 @@ type caching struct {
 	odd    bool // the store cannot be used
 	local  bool // the result is not for other machines
 	pulled bool // the result is being restored from what others made
+
+	localName string // see localKey
 }
 
 func (g *caching) run(ctx context.Context) {
@@ -220,17 +223,21 @@ func TaskLocks(dir string) *cache.Locks { return cache.OpenLocks(filepath.Join(d
 
 // localKey names a result that is only true of this checkout.
 func (g *caching) localKey() string {
+	if g.localName != "" {
+		return g.localName
+	}
 	root, err := filepath.EvalSymlinks(g.job.Root)
 	if err != nil {
 		root = g.job.Root
 	}
-	return hashText("checkout " + root + "\n" + g.known.key)
+	g.localName = hashText("checkout " + root + "\n" + g.known.key)
+	return g.localName
 }
 
 // hit restores the result, if it is known.
 func (g *caching) hit(ctx context.Context) bool {
-	for _, key := range []string{g.known.key, g.localKey()} {
-		rec, err := g.Store.Get(ctx, key)
+	for _, key := range []func() string{func() string { return g.known.key }, g.localKey} {
+		rec, err := g.Store.Get(ctx, key())
 		if err == nil {
 			err = g.restore(ctx, rec)
 		}
@@ -356,6 +363,9 @@ func (g *caching) execute(ctx context.Context) {
 
 // changed says which input is not what it was when the key was made; empty if none is.
 func (g *caching) changed() string {
+	if g.known.seen.still() {
+		return ""
+	}
 	again, err := g.in.compute(g.keyJob, g.Caching)
 	if err != nil {
 		return err.Error()
@@ -392,7 +402,7 @@ func (g *caching) adder(ctx context.Context, keep *bool) func(node) (cache.Blob,
 
 // add keeps one file. One that changes meanwhile is an error.
 func (g *caching) add(ctx context.Context, n node) (cache.Blob, error) {
-	f, err := g.outs.root.Open(n.rel)
+	f, err := g.outs.root.File(n.rel, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return cache.Blob{}, err
 	}
