@@ -48,7 +48,7 @@ func rooms() []room {
 		{"runtime/control", []string{"runtime/control/api"}, "finds and asks an engine without being one"},
 		{"runtime/bind", []string{"lang/graph"}, "fills the references of a graph with ports and paths"},
 		{"runtime/probe", []string{"lang/graph", "runtime/proc"}, "exec probes start processes, the others connect"},
-		{"runtime/fresh", []string{"runtime/cache", "runtime/watch"}, "how files looked when results were right; what a result is, is task's matter"},
+		{"runtime/fresh", []string{"runtime/cache", "runtime/files", "runtime/watch"}, "how files looked when results were right; what a result is, is task's matter"},
 		{"runtime/libs", nil, "fetches and keeps external libraries; what loads them is lang's matter, cmd hands it in"},
 		{"runtime/archive", nil, "a folder to two texts and back; where they are kept is its user's matter"},
 		{"runtime/task", []string{"lang/graph", "runtime/files", "runtime/proc", "runtime/cache", "runtime/archive", "runtime/fresh", "runtime/sandbox", "runtime/task/storetest"}, "runs one task or restores it; needs no engine"},

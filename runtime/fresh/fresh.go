@@ -68,7 +68,7 @@ func Look(name string, how How) Sight { return LookAt(name, how, Clock()) }
 func LookAt(name string, how How, at time.Time) Sight {
 	s := Sight{Name: name, How: how}
 	var err error
-	if s.State, err = openFolder("", 0).state(name, how); err != nil {
+	if s.State, err = anywhere().state(name, how); err != nil {
 		s.State = State{Young: true}
 	} else if s.State.Ino != 0 {
 		s.State.Young = Young(s.State.Ctime, at)
@@ -81,7 +81,7 @@ func (s Sight) Still() bool {
 	if s.State.Young && s.How != There {
 		return false
 	}
-	now, err := openFolder("", 0).state(s.Name, s.How)
+	now, err := anywhere().state(s.Name, s.How)
 	return err == nil && s.State.holds(s.How, now)
 }
 
@@ -96,3 +96,6 @@ func (s State) holds(how How, now State) bool {
 	now.Young = false
 	return s == now
 }
+
+// anywhere is for absolute paths.
+func anywhere() folder { return home{}.folder("", 0) }

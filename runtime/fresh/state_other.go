@@ -18,7 +18,13 @@ func StateOf(fs.FileInfo, time.Time) State { return State{Young: true} }
 
 type folder struct{ name string }
 
-func openFolder(name string, _ int) folder { return folder{name} }
+type home struct{}
+
+func openHome(string) home { return home{} }
+
+func (h home) close() {}
+
+func (h home) folder(name string, _ int) folder { return folder{name} }
 
 func (f folder) close() {}
 

@@ -234,7 +234,7 @@ func (l *launch) terminal() (*os.File, error) {
 
 // runnable says why file cannot be a program, as far as its mode tells.
 func runnable(file string) error {
-	fi, err := os.Stat(file)
+	fi, err := files.Stat(file)
 	switch {
 	case err != nil:
 		return err

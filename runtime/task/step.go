@@ -162,7 +162,7 @@ func (c *copies) file(w io.Writer) (*os.File, error) {
 	c.readers, c.writers, c.done = append(c.readers, r), append(c.writers, pw), append(c.done, done)
 	go func() {
 		defer close(done)
-		if _, err := io.Copy(w, r); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		if _, err := files.Copy(w, r); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			io.Copy(io.Discard, r) // a broken writer must not block the program
 		}
 	}()

@@ -226,11 +226,7 @@ func (g *caching) localKey() string {
 	if g.localName != "" {
 		return g.localName
 	}
-	root, err := filepath.EvalSymlinks(g.job.Root)
-	if err != nil {
-		root = g.job.Root
-	}
-	g.localName = hashText("checkout " + root + "\n" + g.known.key)
+	g.localName = hashText("checkout " + g.job.hashes().place(g.job.Root) + "\n" + g.known.key)
 	return g.localName
 }
 
