@@ -26,15 +26,18 @@ type Process struct {
 	confine    *confine // nil: no cgroup limits it
 	foreground bool
 	child      bool // we started it: its status is ours to take
+	late       late
+	reaper     *Reaper
+	ns         *namespace // nil: none of its own
+	once       sync.Once
+	exit       Exit
+}
 
+// late is what becomes of a process after its start.
+type late struct {
 	mu    sync.Mutex
 	known bool // id and session are complete
 	taken bool // its status was: the pid may be another one's
-
-	reaper *Reaper
-	ns     *namespace // nil: none of its own
-	once   sync.Once
-	exit   Exit
 }
 
 // newProcess takes hold of a child that was just made. A child that ended already is a zombie, of which all can still be read.
@@ -68,14 +71,14 @@ func (p *Process) hold(pid, pidfd int) {
 // learn fills in what tells this process from any other. Of most children nobody asks that before they end; then their pid means nobody,
 // or another one with some other start than the 0 that stays.
 func (p *Process) learn() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.known {
+	p.late.mu.Lock()
+	defer p.late.mu.Unlock()
+	if p.late.known {
 		return
 	}
-	p.known, p.id.Boot = true, files.Boot()
+	p.late.known, p.id.Boot = true, files.Boot()
 	p.control(func(fd int) { p.id.Inode = inodeOf(fd) })
-	if p.taken {
+	if p.late.taken {
 		return
 	}
 	if st, err := readStat(p.id.Pid); err == nil {
@@ -224,10 +227,10 @@ func (p *Process) reap(fd int) bool {
 
 // take takes the status of our child.
 func (p *Process) take() (n int, ws unix.WaitStatus, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.late.mu.Lock()
+	defer p.late.mu.Unlock()
 	n, err = p.reaper.take(p.id.Pid, &ws)
-	p.taken = p.taken || n == p.id.Pid || err != nil
+	p.late.taken = p.late.taken || n == p.id.Pid || err != nil
 	return n, ws, err
 }
 

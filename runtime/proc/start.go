@@ -45,6 +45,16 @@ type launch struct {
 //
 // As a side effect, every descriptor of ours from 3 up is marked close-on-exec, so that nothing that we inherited goes astray.
 func Start(s *Spec) (*Process, error) {
+	p, err := start(s)
+	if err != nil && s.File != "" {
+		again := *s
+		again.File = ""
+		p, err = start(&again)
+	}
+	return p, err
+}
+
+func start(s *Spec) (*Process, error) {
 	l := &launch{spec: s}
 	defer func() {
 		for _, f := range l.temp {
@@ -101,15 +111,27 @@ func (l *launch) prepare() error {
 	if l.env, err = environ(s, ready); err != nil {
 		return err
 	}
-	paths, serr := lookup(s.Argv[0], pathOf(l.env), l.dir, runnable)
-	if serr != nil {
+	if err := l.find(); err != nil {
+		return err
+	}
+	return l.gather(ready)
+}
+
+// find looks for the program.
+func (l *launch) find() error {
+	if l.spec.File != "" {
+		l.paths = []string{l.spec.File}
+		return nil
+	}
+	paths, err := lookup(l.spec.Argv[0], pathOf(l.env), l.dir, runnable)
+	if err != nil {
 		if e := enter(l.dir); e != nil {
 			return e
 		}
-		return serr
+		return err
 	}
 	l.paths = paths
-	return l.gather(ready)
+	return nil
 }
 
 // readyFD chooses the number of the readiness descriptor; 0: there is none.

@@ -34,11 +34,12 @@ type item struct {
 
 // listing collects what a task reads.
 type listing struct {
-	job   *Job
-	own   []string // the outputs that are no patterns
-	items []item
-	taken map[where]bool
-	seen  sights
+	job      *Job
+	own      []string // the outputs that are no patterns
+	items    []item
+	programs []string // the files of the steps
+	taken    map[where]bool
+	seen     sights
 }
 
 // where tells items apart.

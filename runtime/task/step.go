@@ -32,7 +32,7 @@ func (j *Job) step(ctx context.Context, s Step, env []string) (proc.Exit, error)
 		return proc.Exit{}, context.Cause(ctx)
 	}
 	spec := &proc.Spec{
-		Name: j.Name, Argv: s.Argv, Dir: j.Dir, User: j.User, Group: j.Group, Marker: j.Marker, Foreground: j.Interactive,
+		Name: j.Name, Argv: s.Argv, File: s.file, Dir: j.Dir, User: j.User, Group: j.Group, Marker: j.Marker, Foreground: j.Interactive,
 	}
 	spec.Env = append(append(append(spec.Env, j.Env...), s.Env...), env...)
 	if j.Interactive {

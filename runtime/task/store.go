@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -51,8 +52,6 @@ type Caching struct {
 	Store Store
 	// Dir is a folder of the checkout for what each task last did, such as .orrery/tasks; it is made. Empty: nothing is known of it.
 	Dir string
-	// Locks are the TaskLocks of Dir, for all runs of a process; nil: each run opens them.
-	Locks *cache.Locks
 	// Salt is what secrets in keys are hashed with; see cache.Store.Salt.
 	Salt []byte
 	// Force runs what is cached. Verify does, too, and runs it twice: a task whose outputs or values differ fails. One whose Sandbox is
@@ -62,6 +61,18 @@ type Caching struct {
 	Replay bool
 	// Explain is told why a task runs, when it begins to; what is restored or skipped is not told. nil: nobody is.
 	Explain func(task string, why []string)
+
+	locks *cache.Locks // of Dir, see Share; nil: each run opens them
+}
+
+// Share has all runs share what they can, until Close. It comes before the first of them.
+func (c *Caching) Share() { c.locks = taskLocks(c.Dir) }
+
+// Close ends what Share began, after the last run.
+func (c *Caching) Close() {
+	if c.locks != nil {
+		c.locks.Close()
+	}
 }
 
 // RunCached is Run for a task whose result may be kept: it restores the result where the key is known, touching no file that is right
@@ -107,6 +118,7 @@ type caching struct {
 	pulled bool // the result is being restored from what others made
 
 	localName string // see localKey
+	book      notebook
 }
 
 func (g *caching) run(ctx context.Context) {
@@ -128,7 +140,9 @@ func (g *caching) run(ctx context.Context) {
 		return
 	}
 	defer unlock()
+	defer g.book.close()
 	g.last = g.Last(g.job.Name)
+	g.book.size = g.last.ends.all
 	if g.last.Dirty {
 		g.endFormer(ctx)
 		outs.sweep()
@@ -203,9 +217,9 @@ func (g *caching) lockTask(ctx context.Context) (func(), error) {
 	if g.Dir == "" {
 		return func() {}, nil
 	}
-	locks := g.Locks
+	locks := g.locks
 	if locks == nil {
-		locks = TaskLocks(g.Dir)
+		locks = taskLocks(g.Dir)
 		defer locks.Close()
 	}
 	unlock, err := locks.Lock(ctx, g.job.Name)
@@ -218,8 +232,8 @@ func (g *caching) lockTask(ctx context.Context) (func(), error) {
 	return func() {}, context.Cause(ctx) // a checkout that cannot be written is read all the same
 }
 
-// TaskLocks are the locks of the tasks of a checkout, whose Caching.Dir is dir.
-func TaskLocks(dir string) *cache.Locks { return cache.OpenLocks(filepath.Join(dir, "lock")) }
+// taskLocks are the locks of the tasks of a checkout, whose Caching.Dir is dir.
+func taskLocks(dir string) *cache.Locks { return cache.OpenLocks(filepath.Join(dir, "lock")) }
 
 // localKey names a result that is only true of this checkout.
 func (g *caching) localKey() string {
@@ -320,6 +334,12 @@ func (g *caching) execute(ctx context.Context) {
 		j.Marker += "/" + rand.Text()[:8] // of this run alone
 	}
 	g.dirty(j.Marker, "")
+	if g.keyJob == g.job {
+		j.Steps = slices.Clone(j.Steps)
+		for i, file := range g.known.found {
+			j.Steps[i].file = file
+		}
+	}
 	j.Stdout, j.Stderr = rec.tee(g.job.Stdout, g.job.Stderr)
 	j.begin = rec.reset
 	g.r.attempts(ctx, g.tell(&j, g.reasons), g.outs)
