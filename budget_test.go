@@ -33,6 +33,7 @@ func exceptions() map[string]string {
 		"exported runtime/machine":      "enumerations: each phase, event, action and note is one word of the table in docs/states.md",
 		"struct runtime/notify.Message": "one parsed datagram, a value: a field for each assignment of the protocol",
 		"struct runtime/task.Result":    "how one run went, a value: what the screen, the history and the book want to know",
+		"imports runtime/task":          "all that one task touches: its processes, the cache, the book, files",
 		"imports cmd/orrery":            "the table of verbs: each room of the runtime has a verb that enters it",
 		"struct runtime/task.Job":       "what to run, a value that is set once and never changed",
 		"struct runtime/proc.Spec":      "what to start, a value that is set once and never changed",

@@ -24,6 +24,7 @@
 //	runtime/libs      external libraries: services.lock, fetching, the cache of them
 //	runtime/archive   a folder as two texts, and back: the templates of state directories
 //	runtime/task/storetest  what every store of results must do
+//	runtime/files     files in few system calls, and below a folder alone
 //	runtime/cache     key -> record -> blobs: the results of tasks
 //	runtime/remote    a cache that others share, behind the one on disk
 //	runtime/logs      byte-exact capture, index, follow, search

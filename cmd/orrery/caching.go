@@ -32,6 +32,7 @@ func (a *app) openCaching(place control.Place, f remoteFlags, retry time.Duratio
 		return nil, hashes
 	}
 	c := &task.Caching{Store: store, Dir: filepath.Join(place.Dir, "tasks"), Salt: salt}
+	c.Share()
 	if r := a.behind(store, f, retry); r != nil {
 		c.Store = r
 	}
@@ -70,5 +71,6 @@ func endCaching(ctx context.Context, place control.Place, c *task.Caching, hashe
 	hashes.Save(ctx)
 	if local != nil {
 		local.Close()
+		c.Close()
 	}
 }

@@ -275,7 +275,7 @@ func (h *house) furnish(p *lang.Project, o orders) error {
 		Watch:   &engine.Watching{Root: h.place.Root, Exclude: []string{h.place.Dir, h.place.Run, h.place.State}, Inputs: inputsOf(p)},
 		Results: engine.Results{Caching: caching, Hashes: hashes, Values: filepath.Join(h.place.Dir, "values")},
 		Keeper:  h.keeper.client, Logs: store, RunDir: filepath.Join(h.place.Run, "s"), Run: h.keeper.client.Run(),
-		Scheduling: engine.Scheduling{Jobs: o.Jobs, Expected: historyOf(h.place).Durations(), KeepGoing: true},
+		Scheduling: engine.Scheduling{Jobs: o.Jobs, Expected: historyOf(h.place).Durations(nil), KeepGoing: true},
 	})
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -103,7 +104,7 @@ prints the status of each run on a line.`,
   orrery run --watch test`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if !f.watch {
-				debug.SetGCPercent(400) // it lives shortly
+				spareGC()
 			}
 			names, extra := args, []string(nil)
 			if at := c.ArgsLenAtDash(); at >= 0 {
@@ -129,6 +130,12 @@ prints the status of each run on a line.`,
 	c.MarkFlagsMutuallyExclusive("watch", "dry-run")
 	c.MarkFlagsMutuallyExclusive("remote-cache", "no-remote-cache")
 	return c
+}
+
+// spareGC has the garbage collected late: a run lives shortly. Most end before it is needed once.
+func spareGC() {
+	debug.SetGCPercent(1600) // of 4 MiB
+	runtime.SetFinalizer(new([16]byte), func(*[16]byte) { debug.SetGCPercent(400) })
 }
 
 func (f *runFlags) mode() graph.Selection {
@@ -453,12 +460,20 @@ func (r *runner) options(w *work, store *logs.Store) engine.Options {
 		Graph: w.project.Graph, Bind: func(g *graph.Graph) *bind.Binding { return r.bind(g, store) },
 		Spawner: &r.spawner, Clock: engine.SystemClock{}, Results: engine.Results{Caching: caching, Hashes: hashes, Values: filepath.Join(r.place.Dir, "values")},
 		Run: runID(), Local: local,
-		Scheduling: engine.Scheduling{Jobs: r.flags.jobs, Expected: historyOf(r.place).Durations(), KeepGoing: r.flags.keepGoing, MakeFlags: os.Getenv("MAKEFLAGS")},
+		Scheduling: engine.Scheduling{Jobs: r.flags.jobs, Expected: historyOf(r.place).Durations(r.expected(w)), KeepGoing: r.flags.keepGoing, MakeFlags: os.Getenv("MAKEFLAGS")},
 	}
 	if r.flags.watch {
 		r.watched(&o)
 	}
 	return o
+}
+
+// expected are the tasks whose durations matter: all, where the graph may change.
+func (r *runner) expected(w *work) []string {
+	if r.flags.watch {
+		return nil
+	}
+	return w.need
 }
 
 // local says which tasks run here, and how.
@@ -501,7 +516,9 @@ func (r *runner) follow(ctx context.Context) error {
 	}
 	failed, err := e.Settle(ctx, w.need)
 	st, _ := e.Status(w.need)
-	st.Nodes = append(st.Nodes, cleanStatus(r.clean)...)
+	if len(failed) > 0 || r.app.json || !r.app.quiet {
+		st.Nodes = append(st.Nodes, cleanStatus(r.clean)...)
+	}
 	rerr := r.release(ctx)
 	r.leaving("")
 	switch {

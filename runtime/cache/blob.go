@@ -8,9 +8,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"runtime"
 	"sync"
+
+	"orrery/runtime/files"
 )
 
 // source reads for as long as the context lasts, and remembers which side failed.
@@ -34,7 +35,7 @@ func (s *source) Read(p []byte) (int, error) {
 }
 
 // Add keeps content as a blob. An error of the reader is given as it is; a *UnavailableError says that the content could not be
-// kept, and that nothing is left of it. Of an *os.File at its beginning the blocks are shared where the file system can.
+// kept, and that nothing is left of it. Of a *files.File at its beginning the blocks are shared where the file system can.
 func (s *Store) Add(ctx context.Context, r io.Reader) (Blob, error) {
 	o, err := s.disk.create()
 	if err != nil {
@@ -43,11 +44,11 @@ func (s *Store) Add(ctx context.Context, r io.Reader) (Blob, error) {
 	src := &source{ctx: ctx, r: r}
 	h := sha256.New()
 	var n int64
-	if f, ok := r.(*os.File); ok && s.disk.fault == nil && Clone(o.f, f) == nil {
+	if f, ok := r.(*files.File); ok && s.clones(o, f) {
 		src.r = o.f
-		n, err = io.Copy(h, src)
+		n, err = files.Copy(h, src)
 	} else {
-		n, err = io.Copy(io.MultiWriter(o, h), src)
+		n, err = files.Copy(io.MultiWriter(o, h), src)
 	}
 	err = o.finish(err, false)
 	if src.err != nil {
@@ -58,13 +59,26 @@ func (s *Store) Add(ctx context.Context, r io.Reader) (Blob, error) {
 	}
 	b := Blob{hex.EncodeToString(h.Sum(nil)), n}
 	// An old blob of this name is replaced: it may be bad, and this one is as young as Trim must see it.
-	if err := s.disk.move(o.name, shard(blobsDir, b.Hash)); err != nil {
+	fi, err := s.disk.move(o.name, shard(blobsDir, b.Hash))
+	if err != nil {
 		return Blob{}, &UnavailableError{"write to", err}
 	}
-	if fi, err := s.disk.lstat(shard(blobsDir, b.Hash)); err == nil && fi.Size() == n {
-		s.verified.add(fi, b.Hash)
+	if fi != nil && fi.Size() == n {
+		s.verified.add(&s.disk, fi, b.Hash)
 	}
 	return b, nil
+}
+
+// clones has a new file share the blocks of another one, if that can be done. A file system that never can is asked once.
+func (s *Store) clones(o *out, f *files.File) bool {
+	if s.disk.fault != nil || s.plain.Load() {
+		return false
+	}
+	err := files.Clone(o.f, f)
+	if errors.Is(err, errors.ErrUnsupported) {
+		s.plain.Store(true)
+	}
+	return err == nil
 }
 
 // Open opens a blob for reading, from its beginning. Its content has been verified since boot. If it is missing or bad, the
@@ -107,7 +121,7 @@ func (s *Store) Fetch(ctx context.Context, blobs []Blob) error {
 }
 
 // blob opens and, where that is not known, verifies.
-func (s *Store) blob(b Blob) (*os.File, error) {
+func (s *Store) blob(b Blob) (*files.File, error) {
 	if !validName(b.Hash) {
 		return nil, fmt.Errorf("got the blob %q, want 64 hexadecimal digits", b.Hash)
 	}
@@ -132,7 +146,7 @@ func (s *Store) blob(b Blob) (*os.File, error) {
 }
 
 // look says what is wrong with an open blob.
-func (s *Store) look(f *os.File, fi fs.FileInfo, b Blob) string {
+func (s *Store) look(f *files.File, fi fs.FileInfo, b Blob) string {
 	if fi.Size() != b.Size {
 		return fmt.Sprintf("got %d bytes, want %d", fi.Size(), b.Size)
 	}
@@ -140,15 +154,15 @@ func (s *Store) look(f *os.File, fi fs.FileInfo, b Blob) string {
 		return ""
 	}
 	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
+	if _, err := files.Copy(h, f); err != nil {
 		return err.Error()
 	}
 	if hex.EncodeToString(h.Sum(nil)) != b.Hash {
 		return "its content does not have its hash"
 	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
+	if err := f.Rewind(); err != nil {
 		return err.Error()
 	}
-	s.verified.add(fi, b.Hash)
+	s.verified.add(&s.disk, fi, b.Hash)
 	return ""
 }

@@ -19,8 +19,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
+
+	"orrery/runtime/files"
 )
 
 // ErrMiss says that a key or a blob is not there, or not any more. Test with errors.Is.
@@ -72,6 +75,8 @@ type Store struct {
 	now      func() time.Time
 	verified verified
 	progress func(done, total int)
+	locks    *Locks      // of keys
+	plain    atomic.Bool // the file system cannot share blocks
 }
 
 // version names the layout; another one lies beside it.
@@ -101,7 +106,7 @@ func open(dir string, o Options) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	top, err := os.OpenRoot(dir)
+	top, err := files.OpenRoot(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -127,6 +132,7 @@ func open(dir string, o Options) (*Store, error) {
 		}
 	}
 	s := &Store{disk: disk{root: root, dir: filepath.Join(dir, version), fault: o.fault}, grace: o.Grace, now: o.Now, progress: o.Progress}
+	s.locks = OpenLocks(filepath.Join(s.disk.dir, keysLock))
 	if s.grace <= 0 {
 		s.grace = 10 * time.Minute
 	}
@@ -137,7 +143,7 @@ func open(dir string, o Options) (*Store, error) {
 }
 
 // ensure makes a folder if there is none, and looks that it is ours.
-func ensure(root *os.Root, name, full string) error {
+func ensure(root *files.Root, name, full string) error {
 	if err := root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		if _, gone := root.Lstat(name); gone != nil {
 			return err
@@ -167,6 +173,7 @@ func trusted(fi fs.FileInfo, name string) error {
 // Close writes down what was verified and lets go of the directory.
 func (s *Store) Close() error {
 	s.verified.flush(&s.disk)
+	s.locks.Close()
 	return s.disk.root.Close()
 }
 

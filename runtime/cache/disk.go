@@ -3,18 +3,19 @@ package cache
 import (
 	"crypto/rand"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path"
 	"syscall"
 	"time"
+
+	"orrery/runtime/files"
 )
 
 // disk does every file operation of a store, below its root. Before each it asks fault, so that tests can make the Nth one fail
 // or be the last.
 type disk struct {
-	root  *os.Root
+	root  *files.Root
 	dir   string // for messages
 	fault func(op string) error
 }
@@ -27,11 +28,11 @@ func (d *disk) try(op string) error {
 }
 
 // open opens a regular file of ours. A pipe that someone put there does not block.
-func (d *disk) open(name string) (*os.File, fs.FileInfo, error) {
+func (d *disk) open(name string) (*files.File, fs.FileInfo, error) {
 	if err := d.try("open"); err != nil {
 		return nil, nil, err
 	}
-	f, err := d.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := d.root.File(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -50,7 +51,7 @@ func (d *disk) open(name string) (*os.File, fs.FileInfo, error) {
 }
 
 func (d *disk) readFile(name string) ([]byte, error) {
-	f, _, err := d.open(name)
+	f, fi, err := d.open(name)
 	if err != nil {
 		return nil, err
 	}
@@ -58,13 +59,13 @@ func (d *disk) readFile(name string) ([]byte, error) {
 	if err := d.try("read"); err != nil {
 		return nil, err
 	}
-	return io.ReadAll(f)
+	return files.ReadFrom(f, fi.Size())
 }
 
 // out is a file being written.
 type out struct {
 	d    *disk
-	f    *os.File
+	f    *files.File
 	name string
 }
 
@@ -74,9 +75,9 @@ func (d *disk) create() (*out, error) {
 		return nil, err
 	}
 	name := tmpDir + "/" + rand.Text()
-	f, err := d.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o400)
+	f, err := d.root.File(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o400)
 	if errors.Is(err, fs.ErrNotExist) && d.root.Mkdir(tmpDir, 0o700) == nil { // Clear was here
-		f, err = d.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o400)
+		f, err = d.root.File(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o400)
 	}
 	if err != nil {
 		return nil, err
@@ -120,21 +121,22 @@ func (d *disk) writeTmp(text []byte, sync bool) (string, error) {
 	return o.name, o.finish(err, sync)
 }
 
-// move puts a file of tmp in its place, over what is there. If that fails the file is removed.
-func (d *disk) move(tmp, name string) error {
+// move puts a file of tmp in its place, over what is there, and gives what then is there, or nil. If that fails the file is removed.
+func (d *disk) move(tmp, name string) (fs.FileInfo, error) {
+	var fi fs.FileInfo
 	err := d.try("rename")
 	if err == nil {
-		err = d.root.Rename(tmp, name)
+		fi, err = d.root.Rename(tmp, name)
 		if errors.Is(err, fs.ErrNotExist) {
 			if err = d.mkdir(path.Dir(name)); err == nil {
-				err = d.root.Rename(tmp, name)
+				fi, err = d.root.Rename(tmp, name)
 			}
 		}
 	}
 	if err != nil {
 		d.remove(tmp)
 	}
-	return err
+	return fi, err
 }
 
 func (d *disk) mkdir(dir string) error {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,7 +22,7 @@ func (s *Store) Lock(ctx context.Context, key string) (unlock func(), err error)
 	if err := s.disk.try("lock"); err != nil {
 		return nil, &UnavailableError{"lock", err}
 	}
-	return LockName(ctx, filepath.Join(s.disk.dir, keysLock), key)
+	return s.locks.Lock(ctx, key)
 }
 
 // LockFile waits until nobody else holds the lock of that name, and makes the file for it; unlock removes it.
@@ -71,7 +70,7 @@ var errHeld = errors.New("another one holds it")
 // flock takes the lock of an open file, or closes it.
 func flock(ctx context.Context, f *os.File) error {
 	fd := int(f.Fd())
-	return wait(ctx, f, func(block bool) error {
+	return wait(ctx, func() { f.Close() }, func(block bool) error {
 		op := unix.LOCK_EX
 		if !block {
 			op |= unix.LOCK_NB
@@ -84,14 +83,14 @@ func flock(ctx context.Context, f *os.File) error {
 	})
 }
 
-// wait takes a lock with try, which fails with errHeld or, told to block, waits; without the lock the file is closed.
-func wait(ctx context.Context, f *os.File, try func(block bool) error) error {
+// wait takes a lock with try, which fails with errHeld or, told to block, waits. Without the lock free is called in the end.
+func wait(ctx context.Context, free func(), try func(block bool) error) error {
 	err := try(false)
 	if err == nil {
 		return nil
 	}
 	if !errors.Is(err, errHeld) {
-		f.Close()
+		free()
 		return &UnavailableError{"lock", err}
 	}
 	done := make(chan error, 1)
@@ -106,14 +105,14 @@ func wait(ctx context.Context, f *os.File, try func(block bool) error) error {
 	select {
 	case err := <-done:
 		if err != nil {
-			f.Close()
+			free()
 			return &UnavailableError{"lock", err}
 		}
 		return nil
 	case <-ctx.Done():
 		go func() { // the call cannot be interrupted; it lets go as soon as it has the lock
 			<-done
-			f.Close()
+			free()
 		}()
 		return context.Cause(ctx)
 	}

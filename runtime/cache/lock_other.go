@@ -8,8 +8,18 @@ import (
 	"encoding/hex"
 )
 
-// LockName waits until nobody else, in this process or another, holds a name in a lock file: here by a file of its own beside that.
-func LockName(ctx context.Context, path, name string) (unlock func(), err error) {
+// Locks are locks with names: here files of their own beside the path.
+type Locks struct{ path string }
+
+// OpenLocks gives the locks of a path.
+func OpenLocks(path string) *Locks { return &Locks{path} }
+
+// Lock waits until nobody else, in this process or another, holds the name. A holder that is killed holds it no more. It must be unlocked with
+// what it gives. A *UnavailableError says that there is nothing to lock.
+func (l *Locks) Lock(ctx context.Context, name string) (unlock func(), err error) {
 	sum := sha256.Sum256([]byte(name))
-	return LockFile(ctx, path+"."+hex.EncodeToString(sum[:8]))
+	return LockFile(ctx, l.path+"."+hex.EncodeToString(sum[:8]))
 }
+
+// Close lets go of what is not locked.
+func (l *Locks) Close() {}

@@ -230,7 +230,11 @@ func (s *Store) Get(ctx context.Context, key string) (*Record, error) {
 		return nil, fmt.Errorf("got the key %q, want 64 hexadecimal digits", key)
 	}
 	name := shard(recordsDir, key)
-	if fi, err := s.disk.lstat(name); err == nil && s.now().Sub(fi.ModTime()).Abs() > s.grace/2 {
+	fi, err := s.disk.lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrMiss
+	}
+	if err == nil && s.now().Sub(fi.ModTime()).Abs() > s.grace/2 {
 		s.disk.touch(name, s.now()) // before it is read, so that a Trim that reads the time later leaves it
 	}
 	return s.read(key)
@@ -291,7 +295,6 @@ func (s *Store) Put(ctx context.Context, r *Record) error {
 	if err != nil {
 		return fmt.Errorf("cannot keep the record: %w", err)
 	}
-	s.verified.flush(&s.disk)
 	for _, b := range r.Blobs() {
 		fi, err := s.disk.lstat(shard(blobsDir, b.Hash))
 		if err == nil && fi.Size() != b.Size {
@@ -303,7 +306,7 @@ func (s *Store) Put(ctx context.Context, r *Record) error {
 	}
 	tmp, err := s.disk.writeTmp(text, false)
 	if err == nil {
-		err = s.disk.move(tmp, shard(recordsDir, r.Key))
+		_, err = s.disk.move(tmp, shard(recordsDir, r.Key))
 	}
 	if err != nil {
 		return &UnavailableError{"keep a record in", err}

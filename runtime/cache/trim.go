@@ -115,7 +115,12 @@ func (s *Store) Trim(ctx context.Context, l Limits) (Report, error) {
 		return Report{Skipped: err == nil}, err
 	}
 	defer unlock()
-	if fi, err := s.disk.lstat("trimmed"); err == nil && l.Every > 0 && s.now().Sub(fi.ModTime()).Abs() < l.Every {
+	fi, err := s.disk.lstat("trimmed")
+	if err == nil && l.Every > 0 && s.now().Sub(fi.ModTime()).Abs() < l.Every {
+		return Report{Skipped: true}, nil
+	}
+	if errors.Is(err, fs.ErrNotExist) && l.Every > 0 { // it is new: the time begins now
+		s.stamp()
 		return Report{Skipped: true}, nil
 	}
 	var rep Report
@@ -123,10 +128,19 @@ func (s *Store) Trim(ctx context.Context, l Limits) (Report, error) {
 		return rep, &UnavailableError{"trim", err}
 	}
 	s.sweepTmp()
-	if tmp, err := s.disk.writeTmp(nil, false); err == nil && s.disk.move(tmp, "trimmed") == nil {
+	s.stamp()
+	return rep, nil
+}
+
+// stamp notes that it was trimmed now.
+func (s *Store) stamp() {
+	tmp, err := s.disk.writeTmp(nil, false)
+	if err == nil {
+		_, err = s.disk.move(tmp, "trimmed")
+	}
+	if err == nil {
 		s.disk.touch("trimmed", s.now())
 	}
-	return rep, nil
 }
 
 // single makes this the only Trim at work; nil if there is one.
@@ -232,7 +246,10 @@ func (s *Store) refs(ctx context.Context, key string) ([]Blob, error) {
 // discard removes a blob unless it has just been written again: it is moved away first and looked at there.
 func (s *Store) discard(name string) bool {
 	away := tmpDir + "/away-" + name[strings.LastIndexByte(name, '/')+1:]
-	if s.disk.try("rename") != nil || s.disk.root.Rename(name, away) != nil {
+	if s.disk.try("rename") != nil {
+		return false
+	}
+	if _, err := s.disk.root.Rename(name, away); err != nil {
 		return false
 	}
 	if fi, err := s.disk.lstat(away); err != nil || s.recent(fi.ModTime()) {

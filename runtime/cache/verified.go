@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"orrery/runtime/files"
 )
 
 // ident tells one state of a file from every other: its content cannot change without it, short of a write in the same tick of
@@ -30,13 +32,13 @@ type verified struct {
 }
 
 func (v *verified) file() string {
-	if id := bootID(); id != "" {
+	if id := files.Boot(); id != "" {
 		return "verified-" + id
 	}
 	return ""
 }
 
-func (v *verified) add(fi fs.FileInfo, hash string) {
+func (v *verified) add(d *disk, fi fs.FileInfo, hash string) {
 	id, ok := identify(fi)
 	if !ok {
 		return
@@ -48,6 +50,9 @@ func (v *verified) add(fi fs.FileInfo, hash string) {
 	}
 	v.known[id] = hash
 	fmt.Fprintln(&v.pending, hash, int64(id.dev), int64(id.ino), id.size, id.mtimeNs, id.changeNs)
+	if v.pending.Len() >= mostPending {
+		v.append(d)
+	}
 }
 
 func (v *verified) has(d *disk, fi fs.FileInfo, hash string) bool {
@@ -107,10 +112,17 @@ func parseVerified(line string) (id ident, hash string, ok bool) {
 	return ident{uint64(n[0]), uint64(n[1]), n[2], n[3], n[4]}, f[0], true
 }
 
-// flush appends what is new. That it cannot be written only costs time later.
+// mostPending is how much is written at a time, in bytes.
+const mostPending = 64 << 10
+
+// flush appends what is new. That it cannot be written only costs time later, as with what a killed process has not written.
 func (v *verified) flush(d *disk) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.append(d)
+}
+
+func (v *verified) append(d *disk) {
 	name := v.file()
 	if v.pending.Len() == 0 || name == "" || d.try("append") != nil {
 		return

@@ -177,6 +177,7 @@ type applied struct {
 // schedule is which tasks run and wait.
 type schedule struct {
 	work    context.Context // of the tasks
+	idle    chan func()     // to goroutines that have run tasks
 	running int             // tasks that run
 	queue   queue           // tasks that only wait for room
 	pools   map[string]int  // sizes of the declared pools
@@ -190,7 +191,7 @@ func New(o Options) *Engine {
 	e := &Engine{
 		opt: o, applied: applied{graph: o.Graph, digest: o.Graph.Digest(), bind: o.Bind(o.Graph)}, mail: make(chan func(), 256), ended: make(chan struct{}),
 		byName: make(map[string]*node, len(o.Graph.Nodes)),
-		holds:  map[string]*hold{}, schedule: schedule{queue: newQueue(), pools: poolSizes(o.Graph)},
+		holds:  map[string]*hold{}, schedule: schedule{idle: make(chan func()), queue: newQueue(), pools: poolSizes(o.Graph)},
 	}
 	if o.Keeper != nil {
 		e.keep = newKeep(o.Keeper, func(err error) { e.post(func() { e.say(err.Error()) }) })

@@ -69,10 +69,29 @@ func (e *Engine) startTask(n *node) {
 		e.set(n, isStarted, isSucceeded|isCompleted)
 	}
 	v := e.view(n)
-	go func() {
+	e.employ(func() {
 		r := e.runTask(ctx, v)
 		cancel()
 		e.post(func() { e.finishTask(n, r) })
+	})
+}
+
+// employ has a goroutine do something: one that has nothing to do, if there is one, for its stack has grown to what a task takes.
+func (e *Engine) employ(do func()) {
+	select {
+	case e.idle <- do:
+		return
+	default:
+	}
+	go func() {
+		for {
+			do()
+			select {
+			case do = <-e.idle:
+			case <-e.work.Done():
+				return
+			}
+		}
 	}()
 }
 

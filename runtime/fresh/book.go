@@ -6,8 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
+	"sync"
+
+	"orrery/runtime/files"
 )
 
 // Task is what is known of a task.
@@ -46,7 +50,9 @@ type Contents struct {
 type Book struct {
 	path  string
 	head  head
-	nodes []byte // of a new book; else they are in a file
+	nodes []byte                // of a new book; else they are in a file
+	seen  fs.FileInfo           // the file that it was read from; nil: none
+	index func() map[string]int // of tasks, made once
 	sections
 }
 
@@ -90,15 +96,44 @@ var errTorn = errors.New("it is torn")
 
 // Open opens a book. The error is one of the file system, or says that the book is torn.
 func Open(path string) (*Book, error) {
-	text, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	b := &Book{path: path}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	text, err := files.ReadFrom(f, fi.Size())
+	if err != nil {
+		return nil, err
+	}
+	b := newBook(path)
+	b.seen = fi
 	if err := b.decode(text); err != nil {
 		return nil, fmt.Errorf("cannot read %s: %w", path, err)
 	}
 	return b, nil
+}
+
+func newBook(path string) *Book {
+	b := &Book{path: path}
+	b.index = sync.OnceValue(b.makeIndex)
+	return b
+}
+
+// current is the book that is there now: a copy of b, if that was read from it.
+func (b *Book) current() (*Book, error) {
+	if b.seen != nil {
+		if fi, err := os.Stat(b.path); err == nil && os.SameFile(fi, b.seen) && fi.Size() == b.seen.Size() && fi.ModTime().Equal(b.seen.ModTime()) {
+			now := newBook(b.path)
+			now.head, now.sections, now.index = b.head, b.sections, b.index
+			now.tasks = slices.Clone(b.tasks)
+			return now, nil
+		}
+	}
+	return Open(b.path)
 }
 
 func (b *Book) decode(text []byte) error {
@@ -231,8 +266,10 @@ func ints(from []uint32) []int {
 	return to
 }
 
-// Index is the number of every task by its name.
-func (b *Book) Index() map[string]int {
+// Index is the number of every task by its name. It is not to be changed.
+func (b *Book) Index() map[string]int { return b.index() }
+
+func (b *Book) makeIndex() map[string]int {
 	m := make(map[string]int, b.Len())
 	for i := range b.Len() {
 		m[b.Name(i)] = i

@@ -14,9 +14,6 @@
 package fresh
 
 import (
-	"errors"
-	"io/fs"
-	"os"
 	"time"
 )
 
@@ -65,21 +62,28 @@ func Young(ctime int64, at time.Time) bool {
 }
 
 // Look looks at a path. What cannot be looked at is not there.
-func Look(name string, how How) Sight {
-	stat := os.Lstat
-	if how != Path {
-		stat = os.Stat
+func Look(name string, how How) Sight { return LookAt(name, how, Clock()) }
+
+// LookAt is Look for many paths: at is what Clock said before the first of them.
+func LookAt(name string, how How, at time.Time) Sight {
+	s := Sight{Name: name, How: how}
+	var err error
+	if s.State, err = anywhere().state(name, how); err != nil {
+		s.State = State{Young: true}
+	} else if s.State.Ino != 0 {
+		s.State.Young = Young(s.State.Ctime, at)
 	}
-	at := Clock()
-	fi, err := stat(name)
-	if err != nil {
-		return Sight{Name: name, How: how, State: State{Young: !gone(err)}}
-	}
-	return Sight{Name: name, How: how, State: StateOf(fi, at)}
+	return s
 }
 
-// gone tells whether an error says that nothing is there.
-func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotDir) }
+// Still tells whether the path looks as it did, and is known to be as it was then.
+func (s Sight) Still() bool {
+	if s.State.Young && s.How != There {
+		return false
+	}
+	now, err := anywhere().state(s.Name, s.How)
+	return err == nil && s.State.holds(s.How, now)
+}
 
 // holds compares what is there now with a sight.
 func (s State) holds(how How, now State) bool {
@@ -92,3 +96,6 @@ func (s State) holds(how How, now State) bool {
 	now.Young = false
 	return s == now
 }
+
+// anywhere is for absolute paths.
+func anywhere() folder { return home{}.folder("", 0) }

@@ -2,6 +2,7 @@ package fresh
 
 import (
 	"encoding/binary"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -33,8 +34,16 @@ func stateAt(e []byte) State {
 // looker looks at many sights.
 type looker struct {
 	b    *Book
+	home home   // the project
 	want []bool // by sight
 	bad  []bool
+}
+
+// looker makes one, to be closed.
+func (b *Book) looker() *looker {
+	n := len(b.sights) / sightSize
+	project := filepath.Dir(filepath.Dir(filepath.Dir(b.path))) // where it mostly is
+	return &looker{b, openHome(project), make([]bool, n), make([]bool, n)}
 }
 
 // chunk is how many sights a goroutine takes at a time.
@@ -72,7 +81,7 @@ func (l *looker) part(from, to int) {
 				files++
 			}
 		}
-		f := openFolder(string(l.b.text(l.b.folders, int(dir)*folderSize)), files)
+		f := l.home.folder(string(l.b.text(l.b.folders, int(dir)*folderSize)), files)
 		for ; i < end; i++ {
 			if l.want[i] {
 				l.bad[i] = !l.holds(f, l.b.sights[i*sightSize:(i+1)*sightSize])
@@ -93,7 +102,8 @@ func (l *looker) holds(f folder, e []byte) bool {
 
 // Holds tells whether the evaluation of the project would give what it gave.
 func (b *Book) Holds() bool {
-	l := looker{b, make([]bool, len(b.sights)/sightSize), make([]bool, len(b.sights)/sightSize)}
+	l := b.looker()
+	defer l.home.close()
 	for _, s := range b.head.Seen {
 		l.want[s] = true
 		l.part(int(s), int(s)+1)
@@ -107,7 +117,8 @@ func (b *Book) Holds() bool {
 // Stale gives those of the tasks, which must be in ascending order, whose results may not be right any more, in that order: something
 // that they rest on looks otherwise, or one of the tasks that they need is stale.
 func (b *Book) Stale(tasks []int) []int {
-	l := looker{b, make([]bool, len(b.sights)/sightSize), make([]bool, len(b.sights)/sightSize)}
+	l := b.looker()
+	defer l.home.close()
 	for _, i := range tasks {
 		for s, k := b.list(b.task(i), taskSights), 0; k < s.len(); k++ {
 			l.want[s.at(k)] = true

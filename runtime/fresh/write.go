@@ -24,14 +24,11 @@ type writer struct {
 	folders map[string]uint32
 	known   map[Sight]uint32
 	tasks   map[string]int
+	old     int // how much of the folders was there before
 }
 
 func newWriter(b *Book) *writer {
-	w := &writer{Book: b, texts: map[string]uint32{}, folders: map[string]uint32{}, known: map[Sight]uint32{}}
-	for i := 0; i < len(b.folders); i += folderSize {
-		w.folders[string(b.text(b.folders, i))] = uint32(i / folderSize)
-	}
-	return w
+	return &writer{Book: b, texts: map[string]uint32{}, folders: map[string]uint32{}, known: map[Sight]uint32{}, old: len(b.folders)}
 }
 
 // put appends a text, and writes where it stands into a table.
@@ -55,6 +52,15 @@ func (w *writer) base(table []byte, at int, text string) {
 
 func (w *writer) folder(name string) uint32 {
 	id, ok := w.folders[name]
+	if !ok {
+		for i := 0; i < w.old; i += folderSize { // of an update there are few: a map of all would take longer
+			if string(w.text(w.Book.folders, i)) == name {
+				id, ok = uint32(i/folderSize), true
+				w.folders[name] = id
+				break
+			}
+		}
+	}
 	if !ok {
 		id = uint32(len(w.Book.folders) / folderSize)
 		w.folders[name] = id
@@ -131,7 +137,8 @@ func (w *writer) request(r Request) {
 
 // New makes a book, which is nowhere but in memory before Write.
 func New(path string, c Contents) *Book {
-	b := &Book{path: path, head: head{Stamp: c.Stamp, Facts: c.Facts, Nodes: filepath.Base(path) + "." + rand.Text()[:8]}}
+	b := newBook(path)
+	b.head = head{Stamp: c.Stamp, Facts: c.Facts, Nodes: filepath.Base(path) + "." + rand.Text()[:8]}
 	w := newWriter(b)
 	for _, s := range allSights(c) { // in the order of their folders
 		w.sight(s)
@@ -198,14 +205,13 @@ func allSights(c Contents) []Sight {
 // if the book there has another stamp, or if that book was written after b and knows other tasks.
 func (b *Book) Update(ctx context.Context, tasks []Task, requests ...Request) error {
 	return locked(ctx, b.path, func() error {
-		now, err := Open(b.path)
+		now, err := b.current()
 		if err != nil || now.Stamp() != b.Stamp() || now.head.Nodes != b.head.Nodes {
 			return nil // another one has its own knowledge
 		}
 		w := newWriter(now)
 		if len(tasks) > 0 {
 			w.tasks = now.Index()
-			now.tasks = slices.Clone(now.tasks)
 		}
 		for _, t := range tasks {
 			i, ok := w.tasks[t.Name]

@@ -1,7 +1,6 @@
 package history
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -10,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -22,58 +20,62 @@ const maxDurations = 20000
 
 func (s Store) durationsFile() string { return filepath.Join(s.Dir, "durations") }
 
-// Durations are the last known real durations of tasks: what was restored from the cache does not count. Tasks that never
+// Durations are the last known real durations of some tasks, or of all if names is nil: what was restored from the cache does not count. Tasks that never
 // ran are not in it; a file that cannot be read is an empty one. It is a hint for scheduling, no more: of two processes
 // that end at once, one may forget what the other has noted.
-func (s Store) Durations() map[string]time.Duration {
-	known, _ := s.readDurations()
+func (s Store) Durations(names []string) map[string]time.Duration {
+	asked := make(map[string]bool, len(names))
+	for _, name := range names {
+		asked[name] = true
+	}
+	known := make(map[string]time.Duration, len(names))
+	s.eachDuration(func(_, name []byte, ms int64) {
+		if _, twice := known[string(name)]; (names == nil || asked[string(name)]) && !twice {
+			known[string(name)] = time.Duration(ms) * time.Millisecond
+		}
+	})
 	return known
 }
 
-// readDurations reads the file, with its order: those that ran last first.
-func (s Store) readDurations() (known map[string]time.Duration, order []string) {
-	known = map[string]time.Duration{}
+// eachDuration reads the lines of the file: those that ran last first.
+func (s Store) eachDuration(visit func(line, name []byte, ms int64)) {
 	text, err := os.ReadFile(s.durationsFile())
 	if err != nil {
-		return known, nil
+		return
 	}
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	if !lines.Scan() || lines.Text() != durationsHead {
-		return known, nil
+	head, rest, _ := bytes.Cut(text, []byte("\n"))
+	if string(head) != durationsHead {
+		return
 	}
-	for lines.Scan() {
-		ms, name, _ := strings.Cut(lines.Text(), " ")
-		n, err := strconv.ParseInt(ms, 10, 64)
-		if _, twice := known[name]; err != nil || n < 0 || name == "" || twice {
-			continue
+	for line := range bytes.Lines(rest) {
+		line = bytes.TrimSuffix(line, []byte("\n"))
+		number, name, _ := bytes.Cut(line, []byte(" "))
+		if ms, err := strconv.ParseInt(string(number), 10, 64); err == nil && ms >= 0 && len(name) > 0 {
+			visit(line, name, ms)
 		}
-		known[name] = time.Duration(n) * time.Millisecond
-		order = append(order, name)
 	}
-	return known, order
 }
 
 // saveDurations adds what a run took.
 func (s Store) saveDurations(took map[string]time.Duration) error {
-	known, order := s.readDurations()
-	names := slices.Sorted(maps.Keys(took))
-	for _, name := range order {
-		if _, fresh := took[name]; !fresh {
-			names = append(names, name)
+	text := []byte(durationsHead + "\n")
+	n := 0
+	add := func(line []byte) {
+		if n++; n <= maxDurations {
+			text = append(append(text, line...), '\n')
 		}
 	}
-	maps.Copy(known, took)
-	err := replace(s.durationsFile(), func(w io.Writer) error {
-		fmt.Fprintln(w, durationsHead)
-		for i, name := range names {
-			if i == maxDurations {
-				break
-			}
-			if _, err := fmt.Fprintln(w, known[name].Milliseconds(), name); err != nil {
-				return err
-			}
+	for _, name := range slices.Sorted(maps.Keys(took)) {
+		add(fmt.Append(nil, took[name].Milliseconds(), " ", name))
+	}
+	s.eachDuration(func(line, name []byte, _ int64) {
+		if _, fresh := took[string(name)]; !fresh {
+			add(line)
 		}
-		return nil
+	})
+	err := replace(s.durationsFile(), func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("cannot keep how long tasks take: %w", err)

@@ -137,7 +137,7 @@ func TestRecord(t *testing.T) {
 		if diff := cmp.Diff(run.Summary(), list[0]); diff != "" {
 			t.Errorf("the summary differs from the record: %s", diff)
 		}
-		if took := s.Durations(); len(took) != 2 || took["build"] != 236*time.Millisecond || took["migrate"] != 200*time.Millisecond {
+		if took := s.Durations(nil); len(took) != 2 || took["build"] != 236*time.Millisecond || took["migrate"] != 200*time.Millisecond {
 			t.Errorf("got durations %v, want those of build and migrate", took)
 		}
 	}
@@ -274,7 +274,7 @@ func TestConcurrent(t *testing.T) {
 			if _, err := s.List(); err != nil {
 				t.Error(err)
 			}
-			s.Durations()
+			s.Durations(nil)
 		})
 	}
 	wg.Wait()

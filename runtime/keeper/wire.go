@@ -88,6 +88,7 @@ type procWire struct {
 type specWire struct {
 	Name       []byte        `json:"name,omitempty"`
 	Argv       [][]byte      `json:"argv"`
+	File       []byte        `json:"file,omitempty"`
 	Argv0      []byte        `json:"argv0,omitempty"`
 	Dir        []byte        `json:"dir,omitempty"`
 	Env        [][]byte      `json:"env,omitempty"`
@@ -161,7 +162,7 @@ func (w *specWire) files() int {
 // wireOf takes a spec apart.
 func wireOf(s *proc.Spec) (*specWire, []*os.File) {
 	w := &specWire{
-		Name: []byte(s.Name), Argv0: []byte(s.Argv0), Dir: []byte(s.Dir), Notify: []byte(s.Notify), Marker: []byte(s.Marker),
+		Name: []byte(s.Name), File: []byte(s.File), Argv0: []byte(s.Argv0), Dir: []byte(s.Dir), Notify: []byte(s.Notify), Marker: []byte(s.Marker),
 		Cgroup: []byte(s.Cgroup), User: s.User, Group: s.Group, Argv: bytesOf(s.Argv), Env: bytesOf(s.Env), Watchdog: s.Watchdog,
 		Limits: s.Limits, TTY: s.TTY, Foreground: s.Foreground, Ready: s.ReadyFile != nil, ReadyFD: s.ReadyFD,
 		PidNS:   s.PidNamespace,
@@ -199,7 +200,7 @@ func (w *specWire) spec(files []*os.File) *proc.Spec {
 		return f
 	}
 	s := &proc.Spec{
-		Name: string(w.Name), Argv0: string(w.Argv0), Dir: string(w.Dir), Notify: string(w.Notify), Marker: string(w.Marker),
+		Name: string(w.Name), File: string(w.File), Argv0: string(w.Argv0), Dir: string(w.Dir), Notify: string(w.Notify), Marker: string(w.Marker),
 		Cgroup: string(w.Cgroup), User: w.User, Group: w.Group, Argv: stringsOf(w.Argv), Env: stringsOf(w.Env), Watchdog: w.Watchdog,
 		Limits: w.Limits, TTY: w.TTY, Foreground: w.Foreground, ReadyFD: w.ReadyFD, InheritFD: w.InheritFD,
 		Sandbox:      w.Sandbox.orders(),

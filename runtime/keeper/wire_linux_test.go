@@ -26,7 +26,7 @@ func TestSpecOnTheWire(t *testing.T) {
 		file := rapid.SampledFrom([]*os.File{nil, os.Stdin, os.Stdout})
 		umask := uint32(0o22)
 		s := &proc.Spec{
-			Name: text.Draw(t, "name"), Argv: rapid.SliceOfN(text, 0, 4).Draw(t, "argv"), Argv0: text.Draw(t, "argv0"), Dir: text.Draw(t, "dir"),
+			Name: text.Draw(t, "name"), Argv: rapid.SliceOfN(text, 0, 4).Draw(t, "argv"), File: text.Draw(t, "file"), Argv0: text.Draw(t, "argv0"), Dir: text.Draw(t, "dir"),
 			Env: rapid.SliceOfN(text, 0, 4).Draw(t, "env"), User: "u", Group: "g", Stdin: file.Draw(t, "in"), Stdout: file.Draw(t, "out"), Stderr: file.Draw(t, "err"),
 			Notify: text.Draw(t, "notify"), Watchdog: 5, ReadyFile: file.Draw(t, "ready"), ReadyFD: rapid.IntRange(0, 9).Draw(t, "fd"), TTY: rapid.Bool().Draw(t, "tty"),
 			Marker: text.Draw(t, "marker"), Foreground: rapid.Bool().Draw(t, "fg"), PidNamespace: rapid.Bool().Draw(t, "pidns"), Cgroup: text.Draw(t, "cgroup"),
@@ -60,9 +60,9 @@ func TestSpecOnTheWire(t *testing.T) {
 			t.Fatalf("got  %+v\nwant %+v", got, s)
 		}
 	})
-	// A field that Spec gets one day must not be lost on the way: 25 are carried, Reaper stays behind.
-	if n := reflect.TypeFor[proc.Spec]().NumField(); n != 26 {
-		t.Errorf("proc.Spec has %d fields, want 26: specWire must carry the new ones", n)
+	// A field that Spec gets one day must not be lost on the way: 26 are carried, Reaper stays behind.
+	if n := reflect.TypeFor[proc.Spec]().NumField(); n != 27 {
+		t.Errorf("proc.Spec has %d fields, want 27: specWire must carry the new ones", n)
 	}
 }
 

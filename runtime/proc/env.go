@@ -109,7 +109,7 @@ func pathOf(env []string) string {
 }
 
 // lookup gives the files that name can mean, best first, as the child will see them after entering dir. A name with a
-// slash means itself. probe says of a file nil, or why it cannot be run.
+// slash means itself. probe says of a file nil, or why it cannot be run; those after the first that can are not probed: they will hardly be needed.
 func lookup(name, path, dir string, probe func(file string) error) ([]string, *StartError) {
 	if name == "" {
 		return nil, &StartError{Op: "find", Path: name, Err: syscall.ENOENT}
@@ -125,6 +125,10 @@ func lookup(name, path, dir string, probe func(file string) error) ([]string, *S
 		}
 		tried = append(tried, d)
 		file := d + "/" + name
+		if found != nil {
+			found = append(found, file)
+			continue
+		}
 		switch err := probe(at(dir, file)); {
 		case err == nil:
 			found = append(found, file)

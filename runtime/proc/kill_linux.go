@@ -60,6 +60,7 @@ func (p *Process) KillTree(ctx context.Context) error {
 	if p.alone() {
 		return nil
 	}
+	p.learn()
 	h := newHunt(p.name)
 	h.root, h.session, h.marker, h.cgroup = p.id, p.session, p.marker, p.cgroup
 	if err := p.Signal(unix.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) && !errors.Is(err, unix.EPERM) {

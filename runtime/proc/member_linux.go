@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"orrery/runtime/files"
 )
 
 // Identify names a process that runs, or is a zombie. The error is [ErrGone] when there is none.
@@ -23,7 +25,7 @@ func Identify(pid int) (Identity, error) {
 	if err != nil {
 		return Identity{}, fmt.Errorf("cannot find pid %d: %w", pid, ErrGone)
 	}
-	return Identity{Pid: pid, Start: st.start, Inode: inodeOf(fd), Boot: bootID()}, nil
+	return Identity{Pid: pid, Start: st.start, Inode: inodeOf(fd), Boot: files.Boot()}, nil
 }
 
 // deepest is how far up a chain of parents is followed.

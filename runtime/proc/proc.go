@@ -42,6 +42,8 @@ type Spec struct {
 	// Argv is the program and its arguments, passed on byte for byte. A name without a slash is looked up on the PATH
 	// of Env (not ours); a relative path with a slash is relative to Dir.
 	Argv []string
+	// File, if not empty, is what Argv[0] was just found to be, which saves looking for it; one that cannot be run is looked for all the same.
+	File string
 	// Argv0, if not empty, is what the program sees as its own name in place of Argv[0].
 	Argv0 string
 	// Dir is the working directory; empty means ours.

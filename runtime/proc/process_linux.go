@@ -4,12 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"orrery/runtime/files"
 )
 
 // Process is a running or ended child, or an adopted process. It is held by a pidfd: a signal can only reach this very
@@ -25,10 +26,18 @@ type Process struct {
 	confine    *confine // nil: no cgroup limits it
 	foreground bool
 	child      bool // we started it: its status is ours to take
+	late       late
 	reaper     *Reaper
 	ns         *namespace // nil: none of its own
 	once       sync.Once
 	exit       Exit
+}
+
+// late is what becomes of a process after its start.
+type late struct {
+	mu    sync.Mutex
+	known bool // id and session are complete
+	taken bool // its status was: the pid may be another one's
 }
 
 // newProcess takes hold of a child that was just made. A child that ended already is a zombie, of which all can still be read.
@@ -42,18 +51,39 @@ func newProcess(pid, pidfd int, s *Spec, tty *os.File) (*Process, error) {
 	}
 	p := &Process{name: s.Name, marker: s.Marker, cgroup: s.Cgroup, foreground: s.Foreground && !s.TTY, child: true, reaper: s.Reaper, tty: tty}
 	p.hold(pid, pidfd)
+	if p.session = pid; !s.TTY {
+		p.session, _ = unix.Getsid(0)
+	}
+	if s.Reaper != nil { // a keeper's: they are recorded
+		p.learn()
+	}
 	return p, nil
 }
 
-// hold fills in what tells this process from any other.
+// hold takes the process; learn then tells it from any other.
 func (p *Process) hold(pid, pidfd int) {
-	p.id = Identity{Pid: pid, Inode: inodeOf(pidfd), Boot: bootID()}
-	if st, err := readStat(pid); err == nil {
-		p.id.Start, p.session = st.start, st.sid
-	}
+	p.id.Pid = pid
 	// Not blocking, so that Wait parks a goroutine in the poller and not a thread in the kernel.
 	unix.SetNonblock(pidfd, true)
-	p.pidfd = os.NewFile(uintptr(pidfd), fmt.Sprintf("pidfd of %d", pid))
+	p.pidfd = os.NewFile(uintptr(pidfd), "pidfd")
+}
+
+// learn fills in what tells this process from any other. Of most children nobody asks that before they end; then their pid means nobody,
+// or another one with some other start than the 0 that stays.
+func (p *Process) learn() {
+	p.late.mu.Lock()
+	defer p.late.mu.Unlock()
+	if p.late.known {
+		return
+	}
+	p.late.known, p.id.Boot = true, files.Boot()
+	p.control(func(fd int) { p.id.Inode = inodeOf(fd) })
+	if p.late.taken {
+		return
+	}
+	if st, err := readStat(p.id.Pid); err == nil {
+		p.id.Start, p.session = st.start, st.sid
+	}
 }
 
 // Adopt takes hold of a process that an earlier instance of us started, if it is still the same one; else the error is
@@ -66,7 +96,7 @@ func Adopt(id Identity, s *Spec) (*Process, error) {
 	if id.Pid <= 1 || id.Pid == os.Getpid() {
 		return nil, fmt.Errorf("cannot adopt %q: got pid %d, want that of a service", s.Name, id.Pid)
 	}
-	if boot := bootID(); id.Boot != "" && boot != id.Boot {
+	if boot := files.Boot(); id.Boot != "" && boot != id.Boot {
 		return nil, fmt.Errorf("cannot adopt %q (pid %d): the machine was booted since: %w", s.Name, id.Pid, ErrGone)
 	}
 	fd, err := unix.PidfdOpen(id.Pid, 0)
@@ -78,6 +108,7 @@ func Adopt(id Identity, s *Spec) (*Process, error) {
 	}
 	p := &Process{name: s.Name, marker: s.Marker, cgroup: s.Cgroup, foreground: s.Foreground && !s.TTY, reaper: s.Reaper}
 	p.hold(id.Pid, fd)
+	p.learn()
 	if p.id.Start != id.Start || id.Inode != 0 && p.id.Inode != id.Inode {
 		p.pidfd.Close()
 		return nil, fmt.Errorf("cannot adopt %q: pid %d is another process now: %w", s.Name, id.Pid, ErrGone)
@@ -88,8 +119,11 @@ func Adopt(id Identity, s *Spec) (*Process, error) {
 // Pid is its process id, which means nothing after Wait has returned.
 func (p *Process) Pid() int { return p.id.Pid }
 
-// Identity names it for records.
-func (p *Process) Identity() Identity { return p.id }
+// Identity names it for records. Of a process that was started without a [Reaper] Start is 0 if nobody has asked before its end.
+func (p *Process) Identity() Identity {
+	p.learn()
+	return p.id
+}
 
 // TTY is our end of its terminal, or nil. It is the caller's to read and to close; reading gives EIO once nobody holds the other end.
 func (p *Process) TTY() *os.File { return p.tty }
@@ -105,6 +139,7 @@ func (p *Process) SignalGroup(sig syscall.Signal) error {
 	}
 	err := p.send(sig, unix.PIDFD_SIGNAL_PROCESS_GROUP)
 	if errors.Is(err, unix.EINVAL) { // before Linux 6.9
+		p.learn()
 		if st, serr := readStat(p.id.Pid); serr != nil || st.start != p.id.Start || p.id.Pid <= 1 {
 			return os.ErrProcessDone
 		}
@@ -172,8 +207,7 @@ func (p *Process) Wait() Exit {
 
 // reap takes the status of our child if it has ended. Its pid cannot mean anybody else before that.
 func (p *Process) reap(fd int) bool {
-	var ws unix.WaitStatus
-	n, err := p.reaper.take(p.id.Pid, &ws)
+	n, ws, err := p.take()
 	switch {
 	case n == p.id.Pid:
 		p.exit = exitOf(ws)
@@ -191,11 +225,21 @@ func (p *Process) reap(fd int) bool {
 	return true
 }
 
+// take takes the status of our child.
+func (p *Process) take() (n int, ws unix.WaitStatus, err error) {
+	p.late.mu.Lock()
+	defer p.late.mu.Unlock()
+	n, err = p.reaper.take(p.id.Pid, &ws)
+	p.late.taken = p.late.taken || n == p.id.Pid || err != nil
+	return n, ws, err
+}
+
 // peek finds out how somebody else's child ended, if it did.
 func (p *Process) peek(fd int) bool {
 	if !pollFor(fd, 0) {
 		return false
 	}
+	p.learn()
 	// A zombie says it in /proc until its parent takes the status, after that the kernel keeps it with the pidfd. In between
 	// there is a gap, so both are asked more than once.
 	for range 100 {
@@ -256,9 +300,4 @@ func inodeOf(fd int) uint64 {
 		return 0
 	}
 	return st.Ino
-}
-
-func bootID() string {
-	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return strings.TrimSpace(string(b))
 }

@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/creack/pty"
+
+	"orrery/runtime/files"
 )
 
 // noFile marks a gap in the list of descriptors: the child has none of that number.
@@ -43,6 +45,16 @@ type launch struct {
 //
 // As a side effect, every descriptor of ours from 3 up is marked close-on-exec, so that nothing that we inherited goes astray.
 func Start(s *Spec) (*Process, error) {
+	p, err := start(s)
+	if err != nil && s.File != "" {
+		again := *s
+		again.File = ""
+		p, err = start(&again)
+	}
+	return p, err
+}
+
+func start(s *Spec) (*Process, error) {
 	l := &launch{spec: s}
 	defer func() {
 		for _, f := range l.temp {
@@ -99,15 +111,27 @@ func (l *launch) prepare() error {
 	if l.env, err = environ(s, ready); err != nil {
 		return err
 	}
-	paths, serr := lookup(s.Argv[0], pathOf(l.env), l.dir, runnable)
-	if serr != nil {
+	if err := l.find(); err != nil {
+		return err
+	}
+	return l.gather(ready)
+}
+
+// find looks for the program.
+func (l *launch) find() error {
+	if l.spec.File != "" {
+		l.paths = []string{l.spec.File}
+		return nil
+	}
+	paths, err := lookup(l.spec.Argv[0], pathOf(l.env), l.dir, runnable)
+	if err != nil {
 		if e := enter(l.dir); e != nil {
 			return e
 		}
-		return serr
+		return err
 	}
 	l.paths = paths
-	return l.gather(ready)
+	return nil
 }
 
 // readyFD chooses the number of the readiness descriptor; 0: there is none.
@@ -142,7 +166,7 @@ func (l *launch) gather(ready int) error {
 		std = [3]*os.File{slave, slave, slave}
 	}
 	if slices.Contains(std[:], nil) {
-		null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+		null, err := files.Blocking(os.DevNull, os.O_RDWR)
 		if err != nil {
 			return &StartError{Op: "run", Path: s.Argv[0], Err: err}
 		}
@@ -232,7 +256,7 @@ func (l *launch) terminal() (*os.File, error) {
 
 // runnable says why file cannot be a program, as far as its mode tells.
 func runnable(file string) error {
-	fi, err := os.Stat(file)
+	fi, err := files.Stat(file)
 	switch {
 	case err != nil:
 		return err

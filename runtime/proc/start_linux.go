@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -280,8 +281,8 @@ func sealDescriptors() {
 }
 
 // oddSignals says that we were started with signals ignored or blocked (nohup, `orrery up &` in a script), which a child
-// would inherit. Go resets only those that it handles.
-func oddSignals() bool {
+// would inherit. Go resets only those that it handles. It is asked once: that never changes.
+var oddSignals = sync.OnceValue(func() bool {
 	b, err := os.ReadFile("/proc/thread-self/status")
 	return err == nil && oddStatus(b)
-}
+})

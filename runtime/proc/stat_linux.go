@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"orrery/runtime/files"
 )
 
 // stat is what /proc/PID/stat says of a process.
@@ -21,7 +23,7 @@ func (s *stat) dead() bool { return s.state == 'Z' || s.state == 'X' }
 
 // readStat reads the entry of one process.
 func readStat(pid int) (stat, error) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	b, err := files.Read("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return stat{}, err
 	}

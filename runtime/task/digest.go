@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"orrery/runtime/cache"
+	"orrery/runtime/files"
 	"orrery/runtime/fresh"
 )
 
@@ -38,11 +39,14 @@ func (o *outputs) scan() ([]node, error) {
 			}
 			continue
 		}
-		if fi, err := os.Lstat(o.abs(filepath.ToSlash(l.rel))); missing(err) || err == nil && !fi.IsDir() {
-			all = append(all, node{rel: filepath.ToSlash(l.rel)}) // a link to a folder is no folder: what it leads to is not ours
+		rel := filepath.ToSlash(l.rel)
+		if fi, err := files.Lstat(o.abs(rel)); missing(err) {
+			continue
+		} else if err == nil && !fi.IsDir() {
+			all = append(all, node{rel: rel, fi: fi}) // a link to a folder is no folder: what it leads to is not ours
 			continue
 		}
-		err := o.walk(filepath.ToSlash(l.rel), func(rel string) { all = append(all, node{rel: rel}) })
+		err := o.walk(rel, func(rel string) { all = append(all, node{rel: rel}) })
 		if err != nil {
 			return nil, err
 		}
@@ -50,7 +54,10 @@ func (o *outputs) scan() ([]node, error) {
 	slices.SortStableFunc(all, func(a, b node) int { return cmp.Compare(a.rel, b.rel) })
 	all = slices.CompactFunc(all, func(a, b node) bool { return a.rel == b.rel })
 	err := parallel(len(all), func(i int) error {
-		fi, err := os.Lstat(o.abs(all[i].rel))
+		if all[i].fi != nil {
+			return nil
+		}
+		fi, err := files.Lstat(o.abs(all[i].rel))
 		if err == nil {
 			all[i].fi = fi
 		} else if !missing(err) {

@@ -8,15 +8,15 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"orrery/runtime/cache"
+	"orrery/runtime/files"
 	"orrery/runtime/fresh"
 )
 
@@ -30,9 +30,12 @@ type FileHashes struct {
 
 	mu     sync.Mutex
 	loaded bool
+	asked  bool  // spare holds
+	spare  int64 // how many bytes may be read before it pays to read the file of hashes
 	known  map[inode]hashed
-	fresh  map[inode]hashed // what the file does not hold
-	size   int              // of the file when it was read, in bytes
+	fresh  map[inode]hashed  // what the file does not hold
+	size   int               // of the file when it was read, in bytes
+	places map[string]string // see place
 }
 
 type inode struct{ dev, ino uint64 }
@@ -68,7 +71,7 @@ func (h *FileHashes) file(path string, fi fs.FileInfo) (string, error) {
 
 // read hashes a file; same is false if it changed meanwhile.
 func (h *FileHashes) read(path string) (text string, same bool, err error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := files.Open(path)
 	if err != nil {
 		return "", false, err
 	}
@@ -82,7 +85,7 @@ func (h *FileHashes) read(path string) (text string, same bool, err error) {
 	}
 	now := fresh.Clock()
 	d := sha256.New()
-	if _, err := io.Copy(d, f); err != nil {
+	if _, err := files.Copy(d, f); err != nil {
 		return "", false, err
 	}
 	after, err := f.Stat()
@@ -107,7 +110,9 @@ func (h *FileHashes) get(id ident) (string, bool) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.load()
+	if !h.spares(id.size) {
+		h.load()
+	}
 	e, ok := h.known[inode{id.dev, id.ino}]
 	if !ok || e.size != id.size || e.mtime != id.mtime || e.ctime != id.ctime {
 		return "", false
@@ -122,11 +127,49 @@ func (h *FileHashes) get(id ident) (string, bool) {
 func (h *FileHashes) put(id ident, sum [sha256.Size]byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.load()
 	h.note(inode{id.dev, id.ino}, hashed{id.size, id.mtime, id.ctime, sum, today()})
 }
 
+// readCost is what a file costs that is read, beside its size: in bytes that could be read meanwhile.
+const readCost = 8 << 10
+
+// spares tells whether to read a file of that size rather than the hashes of all files. A run of a few tasks in a large project does not need them.
+func (h *FileHashes) spares(size int64) bool {
+	if h.loaded {
+		return false
+	}
+	if !h.asked && h.Path != "" {
+		if fi, err := files.Stat(h.Path); err == nil {
+			h.spare = fi.Size()
+		}
+	}
+	h.asked = true
+	h.spare -= size + readCost
+	return h.spare >= 0
+}
+
+// place is where a folder really lies, found out once.
+func (h *FileHashes) place(dir string) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	real, ok := h.places[dir]
+	if !ok {
+		var err error
+		if real, err = filepath.EvalSymlinks(dir); err != nil {
+			return dir
+		}
+		if h.places == nil {
+			h.places = map[string]string{}
+		}
+		h.places[dir] = real
+	}
+	return real
+}
+
 func (h *FileHashes) note(i inode, e hashed) {
+	if h.known == nil {
+		h.known = map[inode]hashed{}
+	}
 	h.known[i] = e
 	if h.fresh == nil {
 		h.fresh = map[inode]hashed{}
@@ -138,16 +181,19 @@ func (h *FileHashes) load() {
 	if h.loaded {
 		return
 	}
-	h.loaded, h.known = true, map[inode]hashed{}
-	if h.Path == "" {
-		return
-	}
-	if text, err := os.ReadFile(h.Path); err == nil {
-		var good int
-		if h.known, good = decodeHashes(text); good == len(text) {
-			h.size = good
+	h.loaded = true
+	if h.Path != "" {
+		if text, err := os.ReadFile(h.Path); err == nil {
+			var good int
+			if h.known, good = decodeHashes(text); good == len(text) {
+				h.size = good
+			}
 		}
 	}
+	if h.known == nil {
+		h.known = map[inode]hashed{}
+	}
+	maps.Copy(h.known, h.fresh)
 }
 
 // The file is a line and blocks: the number of entries, the entries, and a hash of both. Whoever has something new appends a block.
@@ -211,6 +257,10 @@ func (h *FileHashes) Save(ctx context.Context) error {
 	if len(h.fresh) == 0 || h.Path == "" {
 		return nil
 	}
+	if !h.loaded && h.asked && h.spare >= 0 { // the few that were read are read as quickly once more
+		return nil
+	}
+	h.load()
 	if err := os.MkdirAll(filepath.Dir(h.Path), 0o700); err != nil {
 		return fmt.Errorf("cannot keep the hashes of files: %w", err)
 	}

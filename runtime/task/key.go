@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	"strings"
 
 	"orrery/lang/graph"
+	"orrery/runtime/files"
 	"orrery/runtime/fresh"
 )
 
@@ -81,7 +81,8 @@ type keyed struct {
 	key   string
 	lines []string
 	files []looked
-	seen  sights // of the files, and of the folders and programs that led to them
+	found []string // the files of the steps' programs
+	seen  sights   // of the files, and of the folders and programs that led to them
 }
 
 // looked is a file in the state in which it was looked at; target is what a link leads to.
@@ -165,13 +166,14 @@ func (k *KeyInput) compute(j *Job, c *Caching) (*keyed, error) {
 		add("value", v)
 	}
 	out.lines = append(out.lines, j.sandboxLines()...)
-	files, err := k.list(j)
+	found, err := k.list(j)
 	if err != nil {
 		return nil, err
 	}
-	if err := files.look(j.hashes(), out); err != nil {
+	if err := found.look(j.hashes(), out); err != nil {
 		return nil, err
 	}
+	out.found = found.programs
 	out.key = hashText(strings.Join(out.lines, "\n") + "\n")
 	return out, nil
 }
@@ -231,10 +233,10 @@ func words(all []string) []string {
 // errNoProgram says that a program is not on the PATH; running it will tell more.
 var errNoProgram = errors.New("no such program")
 
-// program finds what a step runs, as the start of it will. It adds what it looked at.
-func (j *Job) program(s Step, seen *sights) (string, error) {
+// program finds what a step runs, as the start of it will, and where that really is. It adds what it looked at.
+func (j *Job) program(s Step, seen *sights) (file, real string, err error) {
 	if len(s.Argv) == 0 || s.Argv[0] == "" {
-		return "", errNoProgram
+		return "", "", errNoProgram
 	}
 	name := s.Argv[0]
 	if strings.Contains(name, "/") {
@@ -242,7 +244,8 @@ func (j *Job) program(s Step, seen *sights) (string, error) {
 			name = filepath.Join(j.Dir, name)
 		}
 		seen.look(name, fresh.Target)
-		return filepath.EvalSymlinks(name)
+		real, err = filepath.EvalSymlinks(name)
+		return "", real, err
 	}
 	path := ""
 	for _, kv := range slices.Concat(j.Env, s.Env) {
@@ -255,17 +258,18 @@ func (j *Job) program(s Step, seen *sights) (string, error) {
 			dir = filepath.Join(j.Dir, dir)
 		}
 		file := filepath.Join(dir, name)
-		st, err := os.Stat(file)
+		st, err := files.Stat(file)
 		seen.add(file, fresh.Target, st, err)
 		if err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
-			return filepath.EvalSymlinks(file)
+			real, err = filepath.EvalSymlinks(file)
+			return file, real, err
 		}
 	}
-	return "", errNoProgram
+	return "", "", errNoProgram
 }
 
 // programs are what the steps and tools are, by content.
-func (k *KeyInput) programs(j *Job, f *files) {
+func (k *KeyInput) programs(j *Job, f *listing) {
 	seen := map[string]bool{}
 	add := func(kind, show, path string, err error) {
 		if seen[kind+show] {
@@ -279,10 +283,14 @@ func (k *KeyInput) programs(j *Job, f *files) {
 		f.items = append(f.items, it)
 	}
 	for _, s := range j.Steps {
+		file := ""
 		if len(s.Argv) > 0 {
-			path, err := j.program(s, &f.seen)
+			var path string
+			var err error
+			file, path, err = j.program(s, &f.seen)
 			add("program", s.Argv[0], path, err)
 		}
+		f.programs = append(f.programs, file)
 	}
 	if len(k.Tools) > 0 {
 		f.seen.path(j.Env) // a tool may come to be found in another place

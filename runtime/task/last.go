@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"orrery/runtime/cache"
+	"orrery/runtime/files"
 	"orrery/runtime/proc"
 )
 
@@ -41,8 +42,11 @@ type LastRun struct {
 	Since  []string
 
 	marker string // of processes that a run that was killed may have left
-	good   int64  // where the note of a success ends in the file, in bytes
+	ends   ends   // in the file
 }
+
+// ends is where in a file the note of a success ends, and where all of it, in bytes.
+type ends struct{ good, all int64 }
 
 // What a task last did is one file. It begins with the last success: a line that is a wireLast, and the lines of the key. If a later run did
 // not come to a good end, a line follows that is a wireDirty. It is written in place, by whoever holds the task, each time in one piece: what is torn
@@ -85,9 +89,13 @@ func (c *Caching) Last(name string) LastRun {
 	if c.Dir == "" {
 		return LastRun{}
 	}
-	text, err := os.ReadFile(c.file(name))
+	text, err := files.Read(c.file(name))
 	if err != nil {
-		return LastRun{}
+		l := LastRun{}
+		if !missing(err) {
+			l.ends.all = math.MaxInt64 // whatever is in it goes
+		}
+		return l
 	}
 	return parseLast(text)
 }
@@ -98,7 +106,7 @@ func parseLast(text []byte) (l LastRun) {
 		head, after, _ := bytes.Cut(text, []byte("\n"))
 		var w wireLast
 		if json.Unmarshal(head, &w) != nil || w.Version != lastVersion || w.Size > len(after) || w.Key != hashText(string(after[:w.Size])) {
-			return LastRun{Dirty: true}
+			return LastRun{Dirty: true, ends: ends{all: int64(len(text))}}
 		}
 		rest = after[w.Size:]
 		l.Key, l.Digest, l.Cached, l.Remote, l.Why, l.Note, l.When = w.Key, w.Digest, w.Cached, w.Remote, w.Why, w.Note, w.When
@@ -107,7 +115,7 @@ func parseLast(text []byte) (l LastRun) {
 			l.Made = append(l.Made, string(m))
 		}
 	}
-	l.good = int64(len(text) - len(rest))
+	l.ends = ends{int64(len(text) - len(rest)), int64(len(text))}
 	if bad, ok := bytes.CutPrefix(rest, []byte(dirtyMark)); ok {
 		l.Dirty = true
 		bad, _, _ = bytes.Cut(bad, []byte("\n"))
@@ -119,16 +127,40 @@ func parseLast(text []byte) (l LastRun) {
 	return l
 }
 
+// notebook is the file of a task while it runs.
+type notebook struct {
+	file *files.File // nil: not open
+	size int64       // in bytes
+}
+
+func (b *notebook) close() {
+	if b.file != nil {
+		b.file.Close()
+		b.file = nil
+	}
+}
+
 // write puts text at a place of the file, and ends the file there.
 func (g *caching) write(text []byte, at int64) error {
-	f, err := os.OpenFile(g.file(g.job.Name), os.O_WRONLY|os.O_CREATE, 0o600)
-	if err != nil {
+	b := &g.book
+	if b.file == nil {
+		f, err := files.Create(g.file(g.job.Name), os.O_WRONLY|os.O_CREATE, 0o600)
+		if err != nil {
+			return err
+		}
+		b.file = f
+	}
+	if _, err := b.file.WriteAt(text, at); err != nil {
 		return err
 	}
-	if _, err = f.WriteAt(text, at); err == nil {
-		err = f.Truncate(at + int64(len(text)))
+	end := at + int64(len(text))
+	if end < b.size {
+		if err := b.file.Truncate(end); err != nil {
+			return err
+		}
 	}
-	return errors.Join(err, f.Close())
+	b.size = end
+	return nil
 }
 
 // dirty notes that the outputs are about to change, or how that failed, and the marker of the processes that do it.
@@ -137,7 +169,7 @@ func (g *caching) dirty(marker, failed string) {
 		return
 	}
 	if text, err := json.Marshal(wireDirty{marker, g.r.Started.UTC(), failed, g.since(nil)}); err == nil {
-		_ = g.write(append(append([]byte(dirtyMark), text...), '\n'), g.last.good) // a checkout that cannot be written is told by save
+		_ = g.write(append(append([]byte(dirtyMark), text...), '\n'), g.last.ends.good) // a checkout that cannot be written is told by save
 	}
 }
 

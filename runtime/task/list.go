@@ -17,6 +17,7 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 
 	"orrery/lang/graph"
+	"orrery/runtime/files"
 	"orrery/runtime/fresh"
 )
 
@@ -26,25 +27,27 @@ const errNotDir = syscall.ENOTDIR
 // item is one line of the key that is about a file.
 type item struct {
 	kind, show, from string
-	path             string // to look at
-	gone             bool   // known to be missing
+	path             string      // to look at
+	gone             bool        // known to be missing
+	fi               fs.FileInfo // if it was looked at already, and is no folder
 }
 
-// files collects what a task reads.
-type files struct {
-	job   *Job
-	own   []string // the outputs that are no patterns
-	items []item
-	taken map[where]bool
-	seen  sights
+// listing collects what a task reads.
+type listing struct {
+	job      *Job
+	own      []string // the outputs that are no patterns
+	items    []item
+	programs []string // the files of the steps
+	taken    map[where]bool
+	seen     sights
 }
 
 // where tells items apart.
 type where struct{ kind, path string }
 
 // list finds the files of the inputs, the programs and the tools, in a fixed order.
-func (k *KeyInput) list(j *Job) (*files, error) {
-	f := &files{job: j, taken: map[where]bool{}, seen: sights{at: fresh.Clock()}}
+func (k *KeyInput) list(j *Job) (*listing, error) {
+	f := &listing{job: j, taken: map[where]bool{}, seen: sights{at: fresh.Clock()}}
 	for _, o := range j.Outputs {
 		if o.Pattern == nil {
 			f.own = append(f.own, relative(j.Root, o.Path))
@@ -63,7 +66,7 @@ func (k *KeyInput) list(j *Job) (*files, error) {
 	return f, nil
 }
 
-func (f *files) input(in Input) error {
+func (f *listing) input(in Input) error {
 	it := item{kind: "input"}
 	if in.From != "" {
 		it.kind, it.from = "upstream", in.From
@@ -82,10 +85,16 @@ func (f *files) input(in Input) error {
 	if !filepath.IsAbs(p) {
 		p = filepath.Join(f.job.Root, p)
 	}
+	fi, err := files.Lstat(p)
+	if err == nil && !fi.IsDir() {
+		it.fi = fi
+	}
 	f.add(it, p)
-	st, err := os.Stat(p) // a link that is named is followed
-	f.seen.add(p, fresh.Target, st, err)
-	if err != nil || !st.IsDir() {
+	if err == nil && fi.Mode()&fs.ModeSymlink != 0 { // a link that is named is followed
+		fi, err = files.Stat(p)
+		f.seen.add(p, fresh.Target, fi, err)
+	}
+	if err != nil || !fi.IsDir() {
 		return nil
 	}
 	if err := f.folder(it, p); err != nil {
@@ -95,7 +104,7 @@ func (f *files) input(in Input) error {
 }
 
 // add takes one file. What the task makes itself is no input.
-func (f *files) add(it item, p string) {
+func (f *listing) add(it item, p string) {
 	it.path, it.show = p, relative(f.job.Root, p)
 	if f.taken[where{it.kind, p}] || it.kind == "input" && f.makes(it.show) {
 		return
@@ -105,7 +114,7 @@ func (f *files) add(it item, p string) {
 }
 
 // folder takes all that is in a folder, and the folders in it.
-func (f *files) folder(it item, dir string) error {
+func (f *listing) folder(it item, dir string) error {
 	f.seen.look(dir, fresh.Target)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -130,7 +139,7 @@ func (f *files) folder(it item, dir string) error {
 func private(name string) bool { return name == ".git" || name == ".orrery" }
 
 // makes tells whether a path, relative to the root, is an output of the task itself, or in one.
-func (f *files) makes(rel string) bool {
+func (f *listing) makes(rel string) bool {
 	for _, own := range f.own {
 		if n := len(own); strings.HasPrefix(rel, own) && (len(rel) == n || rel[n] == '/') {
 			return true
@@ -258,11 +267,12 @@ func (g *globber) enters(rel string) bool {
 }
 
 // look looks at every file, several at a time, and writes their lines.
-func (f *files) look(h *FileHashes, out *keyed) error {
+func (f *listing) look(h *FileHashes, out *keyed) error {
 	lines, seen := make([]string, len(f.items)), make([]sights, len(f.items))
 	out.files = make([]looked, len(f.items))
 	err := parallel(len(f.items), func(i int) (err error) {
 		it := f.items[i]
+		seen[i].at = f.seen.at
 		l := looked{kind: it.kind, show: it.show}
 		lines[i], l.id, l.target, err = it.line(h, &seen[i])
 		out.files[i] = l
@@ -287,10 +297,11 @@ func (it item) line(h *FileHashes, seen *sights) (text string, id, target ident,
 	if it.from != "" {
 		tail = " from " + word(it.from)
 	}
-	var fi fs.FileInfo
+	fi := it.fi
 	if !it.gone {
-		seen.at = fresh.Clock()
-		fi, err = os.Lstat(it.path)
+		if fi == nil {
+			fi, err = files.Lstat(it.path)
+		}
 		if err != nil || !fi.IsDir() {
 			seen.add(it.path, fresh.Path, fi, err)
 		}
@@ -311,7 +322,7 @@ func (it item) line(h *FileHashes, seen *sights) (text string, id, target ident,
 			return "", id, target, fmt.Errorf("cannot look at %s: %w", it.show, err)
 		}
 		head += "symlink " + word(to) + " "
-		fi, err = os.Stat(it.path)
+		fi, err = files.Stat(it.path)
 		seen.add(it.path, fresh.Target, fi, err)
 		if err != nil || !fi.Mode().IsRegular() {
 			return head + "-" + tail, id, ident{}, nil
@@ -339,23 +350,25 @@ func parallel(n int, do func(i int) error) error {
 	var mu sync.Mutex
 	var first error
 	var wg sync.WaitGroup
-	for range min(n, max(4, 2*runtime.GOMAXPROCS(0)), (n+63)/64+1) {
-		wg.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return
-				}
-				if err := do(i); err != nil {
-					mu.Lock()
-					first = errors.Join(first, err)
-					mu.Unlock()
-					next.Store(int64(n))
-					return
-				}
+	work := func() {
+		for {
+			i := int(next.Add(1)) - 1
+			if i >= n {
+				return
 			}
-		})
+			if err := do(i); err != nil {
+				mu.Lock()
+				first = errors.Join(first, err)
+				mu.Unlock()
+				next.Store(int64(n))
+				return
+			}
+		}
 	}
+	for range min(n, max(4, 2*runtime.GOMAXPROCS(0)), (n+63)/64+1) - 1 {
+		wg.Go(work)
+	}
+	work()
 	wg.Wait()
 	return first
 }

@@ -12,11 +12,13 @@ import (
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
+
+	"orrery/runtime/files"
 )
 
 // outputs are the declared outputs of a job, below the root of the project: nothing is made or looked at outside of it.
 type outputs struct {
-	root *os.Root
+	root *files.Root
 	job  *Job
 	list []located
 	seen sights // by the last scan
@@ -45,7 +47,7 @@ func openOutputs(j *Job) (*outputs, error) {
 		}
 		o.list = append(o.list, l)
 	}
-	root, err := os.OpenRoot(j.Root)
+	root, err := files.OpenRoot(j.Root)
 	if err != nil {
 		return nil, fmt.Errorf("cannot look at the outputs: %w", err)
 	}
@@ -92,7 +94,7 @@ func (o *outputs) prepare() error {
 }
 
 func (o *outputs) mkdirs(dir string) error {
-	if dir == "." || dir == "" {
+	if dir == "." || dir == "" || o.root.HasDir(dir) {
 		return nil
 	}
 	if err := o.mkdirs(filepath.Dir(dir)); err != nil {
@@ -145,7 +147,10 @@ func staticDir(pattern string) string {
 }
 
 // give makes a file the user's that a program runs as; without one it stays ours.
-func give(f *os.File, name, group string) error {
+func give(f *os.File, name, group string) error { return giveTo(f.Chown, name, group) }
+
+// giveTo is give, by the function that changes the owner.
+func giveTo(chown func(uid, gid int) error, name, group string) error {
 	if os.Geteuid() != 0 || name == "" && group == "" {
 		return nil
 	}
@@ -169,5 +174,5 @@ func give(f *os.File, name, group string) error {
 		}
 		gid, _ = strconv.Atoi(g.Gid)
 	}
-	return f.Chown(uid, gid)
+	return chown(uid, gid)
 }

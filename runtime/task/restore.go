@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -14,6 +13,7 @@ import (
 	"strings"
 
 	"orrery/runtime/cache"
+	"orrery/runtime/files"
 )
 
 // temporary is what the names of half-written files begin with.
@@ -260,7 +260,7 @@ func (o *outputs) put(ctx context.Context, e cache.Entry, s Store) error {
 		}
 	}
 	if err == nil {
-		err = o.root.Rename(tmp, e.Path)
+		_, err = o.root.Rename(tmp, e.Path)
 	}
 	if err != nil {
 		_ = o.root.Remove(tmp)
@@ -275,13 +275,13 @@ func (o *outputs) write(ctx context.Context, name string, e cache.Entry, s Store
 		return err
 	}
 	defer src.Close()
-	f, err := o.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := o.root.File(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if file, ok := src.(*os.File); !ok || cache.Clone(f, file) != nil {
-		n, err := io.Copy(f, src)
+	if file, ok := src.(*files.File); !ok || files.Clone(f, file) != nil {
+		n, err := files.Copy(f, src)
 		if err != nil {
 			return err
 		}
@@ -289,7 +289,7 @@ func (o *outputs) write(ctx context.Context, name string, e cache.Entry, s Store
 			return fmt.Errorf("got %d bytes, want %d", n, e.Blob.Size)
 		}
 	}
-	if err := give(f, o.job.User, o.job.Group); err != nil {
+	if err := giveTo(f.Chown, o.job.User, o.job.Group); err != nil {
 		return err
 	}
 	return f.Chmod(e.Mode.Perm()) // after the owner: that would take bits away

@@ -24,7 +24,7 @@ type sights struct {
 // look looks at a path; before what is in a folder is read.
 func (s *sights) look(name string, how fresh.How) {
 	if s != nil {
-		s.all = append(s.all, fresh.Look(name, how))
+		s.all = append(s.all, fresh.LookAt(name, how, s.at))
 	}
 }
 
@@ -38,6 +38,11 @@ func (s *sights) add(name string, how fresh.How, fi fs.FileInfo, err error) {
 	default:
 		s.all = append(s.all, fresh.Sight{Name: name, How: how, State: fresh.StateOf(fi, s.at)})
 	}
+}
+
+// still tells whether everything looks as it did. What is too young to be sure of does not.
+func (s *sights) still() bool {
+	return !s.unsure && !slices.ContainsFunc(s.all, func(v fresh.Sight) bool { return !v.Still() })
 }
 
 // content takes the hash of the file that was added last, if that, or a sight of it taken a little earlier, may be young.
@@ -151,7 +156,7 @@ func (j *Job) created() []fresh.Sight {
 	if j.Status != nil || len(j.Values) > 0 {
 		return nil
 	}
-	var s sights
+	s := sights{at: fresh.Clock()}
 	for _, c := range j.Creates {
 		if _, err := os.Stat(c); err != nil {
 			return nil

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"orrery/runtime/files"
 	"orrery/runtime/proc"
 )
 
@@ -31,7 +32,7 @@ func (j *Job) step(ctx context.Context, s Step, env []string) (proc.Exit, error)
 		return proc.Exit{}, context.Cause(ctx)
 	}
 	spec := &proc.Spec{
-		Name: j.Name, Argv: s.Argv, Dir: j.Dir, User: j.User, Group: j.Group, Marker: j.Marker, Foreground: j.Interactive,
+		Name: j.Name, Argv: s.Argv, File: s.file, Dir: j.Dir, User: j.User, Group: j.Group, Marker: j.Marker, Foreground: j.Interactive,
 	}
 	spec.Env = append(append(append(spec.Env, j.Env...), s.Env...), env...)
 	if j.Interactive {
@@ -153,7 +154,7 @@ func (c *copies) file(w io.Writer) (*os.File, error) {
 	if f, ok := w.(*os.File); ok {
 		return f, nil
 	}
-	r, pw, err := os.Pipe()
+	r, pw, err := files.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("cannot capture the output: %w", err)
 	}
@@ -161,7 +162,7 @@ func (c *copies) file(w io.Writer) (*os.File, error) {
 	c.readers, c.writers, c.done = append(c.readers, r), append(c.writers, pw), append(c.done, done)
 	go func() {
 		defer close(done)
-		if _, err := io.Copy(w, r); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		if _, err := files.Copy(w, r); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			io.Copy(io.Discard, r) // a broken writer must not block the program
 		}
 	}()

@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"orrery/runtime/cache"
@@ -58,6 +61,18 @@ type Caching struct {
 	Replay bool
 	// Explain is told why a task runs, when it begins to; what is restored or skipped is not told. nil: nobody is.
 	Explain func(task string, why []string)
+
+	locks *cache.Locks // of Dir, see Share; nil: each run opens them
+}
+
+// Share has all runs share what they can, until Close. It comes before the first of them.
+func (c *Caching) Share() { c.locks = taskLocks(c.Dir) }
+
+// Close ends what Share began, after the last run.
+func (c *Caching) Close() {
+	if c.locks != nil {
+		c.locks.Close()
+	}
 }
 
 // RunCached is Run for a task whose result may be kept: it restores the result where the key is known, touching no file that is right
@@ -101,6 +116,9 @@ type caching struct {
 	odd    bool // the store cannot be used
 	local  bool // the result is not for other machines
 	pulled bool // the result is being restored from what others made
+
+	localName string // see localKey
+	book      notebook
 }
 
 func (g *caching) run(ctx context.Context) {
@@ -122,7 +140,9 @@ func (g *caching) run(ctx context.Context) {
 		return
 	}
 	defer unlock()
+	defer g.book.close()
 	g.last = g.Last(g.job.Name)
+	g.book.size = g.last.ends.all
 	if g.last.Dirty {
 		g.endFormer(ctx)
 		outs.sweep()
@@ -197,27 +217,37 @@ func (g *caching) lockTask(ctx context.Context) (func(), error) {
 	if g.Dir == "" {
 		return func() {}, nil
 	}
-	if err := os.MkdirAll(g.Dir, 0o700); err == nil {
-		if unlock, err := cache.LockName(ctx, filepath.Join(g.Dir, "lock"), g.job.Name); err == nil {
-			return unlock, nil
-		}
+	locks := g.locks
+	if locks == nil {
+		locks = taskLocks(g.Dir)
+		defer locks.Close()
+	}
+	unlock, err := locks.Lock(ctx, g.job.Name)
+	if errors.Is(err, fs.ErrNotExist) && os.MkdirAll(g.Dir, 0o700) == nil {
+		unlock, err = locks.Lock(ctx, g.job.Name)
+	}
+	if err == nil {
+		return unlock, nil
 	}
 	return func() {}, context.Cause(ctx) // a checkout that cannot be written is read all the same
 }
 
+// taskLocks are the locks of the tasks of a checkout, whose Caching.Dir is dir.
+func taskLocks(dir string) *cache.Locks { return cache.OpenLocks(filepath.Join(dir, "lock")) }
+
 // localKey names a result that is only true of this checkout.
 func (g *caching) localKey() string {
-	root, err := filepath.EvalSymlinks(g.job.Root)
-	if err != nil {
-		root = g.job.Root
+	if g.localName != "" {
+		return g.localName
 	}
-	return hashText("checkout " + root + "\n" + g.known.key)
+	g.localName = hashText("checkout " + g.job.hashes().place(g.job.Root) + "\n" + g.known.key)
+	return g.localName
 }
 
 // hit restores the result, if it is known.
 func (g *caching) hit(ctx context.Context) bool {
-	for _, key := range []string{g.known.key, g.localKey()} {
-		rec, err := g.Store.Get(ctx, key)
+	for _, key := range []func() string{func() string { return g.known.key }, g.localKey} {
+		rec, err := g.Store.Get(ctx, key())
 		if err == nil {
 			err = g.restore(ctx, rec)
 		}
@@ -304,6 +334,12 @@ func (g *caching) execute(ctx context.Context) {
 		j.Marker += "/" + rand.Text()[:8] // of this run alone
 	}
 	g.dirty(j.Marker, "")
+	if g.keyJob == g.job {
+		j.Steps = slices.Clone(j.Steps)
+		for i, file := range g.known.found {
+			j.Steps[i].file = file
+		}
+	}
 	j.Stdout, j.Stderr = rec.tee(g.job.Stdout, g.job.Stderr)
 	j.begin = rec.reset
 	g.r.attempts(ctx, g.tell(&j, g.reasons), g.outs)
@@ -343,6 +379,9 @@ func (g *caching) execute(ctx context.Context) {
 
 // changed says which input is not what it was when the key was made; empty if none is.
 func (g *caching) changed() string {
+	if g.known.seen.still() {
+		return ""
+	}
 	again, err := g.in.compute(g.keyJob, g.Caching)
 	if err != nil {
 		return err.Error()
@@ -379,7 +418,7 @@ func (g *caching) adder(ctx context.Context, keep *bool) func(node) (cache.Blob,
 
 // add keeps one file. One that changes meanwhile is an error.
 func (g *caching) add(ctx context.Context, n node) (cache.Blob, error) {
-	f, err := g.outs.root.Open(n.rel)
+	f, err := g.outs.root.File(n.rel, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return cache.Blob{}, err
 	}

@@ -35,6 +35,8 @@ type Step struct {
 	Argv []string
 	// Env are variables (K=V) for this step alone, after those of the Job.
 	Env []string
+
+	file string // what Argv[0] was found to be when the key was made; empty: that is not known
 }
 
 // Output is a declared output.

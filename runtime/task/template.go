@@ -126,7 +126,9 @@ func (g *filling) fill(ctx context.Context) {
 		return
 	}
 	defer unlock()
+	defer g.book.close()
 	g.last = g.Last(g.job.Name)
+	g.book.size = g.last.ends.all
 	if g.last.Dirty {
 		g.endFormer(ctx)
 	}
