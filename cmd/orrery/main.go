@@ -60,10 +60,12 @@ func verbs() []verb {
 		{groupInspect, execCommand},
 		{groupInspect, doctorCommand},
 		{groupInspect, cacheCommand},
+		{groupEdit, importCommand},
 		{groupEdit, fmtCommand},
 		{groupEdit, testCommand},
 		{groupEdit, docCommand},
 		{groupEdit, libCommand},
+		{groupShare, exportCommand},
 		{groupShare, versionCommand},
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -54,7 +55,8 @@ type upFlags struct {
 	only   bool
 	all    bool
 	engineFlags
-	ui string
+	ui      string
+	manager string
 }
 
 func upCommand(a *app) *cobra.Command {
@@ -68,7 +70,12 @@ every task with a schedule, which runs at its times and not when up begins.
 
 In the foreground it shows what they print; the first ^C stops all that it
 started, dependents first, the second at once. A second "up" joins the engine
-that runs already and releases only what is its own.`,
+that runs already and releases only what is its own.
+
+With --manager another program looks after the services: orrery runs the tasks that
+they wait for, allocates the ports, writes the program's file to .orrery/manager and
+becomes it. It knows process-compose, overmind, hivemind, honcho, foreman, goreman
+and mprocs; what they cannot do is said.`,
 		Example: `  orrery up                  everything, in the foreground
   orrery up web worker       these and what they need
   orrery up -d --wait=60s    in the background; fails when it is not ready in time`,
@@ -83,6 +90,9 @@ that runs already and releases only what is its own.`,
 	fl.BoolVar(&f.only, "only", false, "the targets alone, not what they need")
 	fl.BoolVar(&f.all, "all", false, "also what is downstream of the targets")
 	f.add(c)
+	fl.StringVar(&f.manager, "manager", "", "have another process manager run the services: `NAME` is "+strings.Join(managerNames(), ", "))
+	c.MarkFlagsMutuallyExclusive("manager", "detach")
+	c.RegisterFlagCompletionFunc("manager", cobra.FixedCompletions(managerNames(), cobra.ShellCompDirectiveNoFileComp))
 	fl.StringVar(&f.ui, "ui", "auto", "what is shown: `KIND` is auto, stream, plain or none")
 	c.MarkFlagsMutuallyExclusive("only", "all")
 	return c
@@ -125,6 +135,9 @@ func (a *app) up(ctx context.Context, names []string, f upFlags) error {
 	place, err := placeOf(p)
 	if err != nil {
 		return err
+	}
+	if f.manager != "" {
+		return a.upManaged(ctx, p, place, names, f)
 	}
 	u := &upRun{app: a, project: p, place: place, targets: names, flags: f}
 	if f.detach {
