@@ -60,6 +60,8 @@ func verbs() []verb {
 		{groupInspect, execCommand},
 		{groupInspect, doctorCommand},
 		{groupInspect, cacheCommand},
+		{groupEdit, initCommand},
+		{groupEdit, demoCommand},
 		{groupEdit, importCommand},
 		{groupEdit, fmtCommand},
 		{groupEdit, testCommand},
@@ -76,6 +78,9 @@ func main() {
 	}
 	if len(os.Args) > 1 && os.Args[1] == keeper.Verb {
 		os.Exit(keeper.Main())
+	}
+	if len(os.Args) > 1 && os.Args[1] == demoVerb {
+		os.Exit(demoRole(os.Args[2:]))
 	}
 	os.Exit(execute(os.Args[1:]))
 }
@@ -102,7 +107,8 @@ order and in parallel, services with ports, sockets, probes and restarts.
 		Example: `  orrery up                 build and start everything, look after it, ^C stops it
   orrery up -d --wait       the same in the background; returns when all is ready
   orrery run test           run one task with what it needs, then stop that again
-  orrery check              is services.star right? starts nothing`,
+  orrery check              is services.star right? starts nothing
+  orrery init               write a first services.star; orrery demo shows one at work`,
 		SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 	}

@@ -75,8 +75,10 @@ func (c *composeFile) volume(m mount) string {
 	case m.source == "":
 	case strings.HasPrefix(m.source, "/"), strings.HasPrefix(m.source, "~"):
 		v = m.source + ":" + v
+	case strings.HasPrefix(m.source, ".."):
+		v = path.Clean(m.source) + ":" + v
 	case strings.HasPrefix(m.source, "."):
-		v = "./" + strings.TrimPrefix(path.Clean(m.source), "./") + ":" + v
+		v = "./" + path.Clean(m.source) + ":" + v
 	default:
 		name := c.root.at("volumes", m.source, "name").str()
 		if name == "" && !c.root.at("volumes", m.source, "external").truth() {

@@ -217,7 +217,7 @@ func (d *Draft) variable(name string) string {
 }
 
 // reserved are the words that no variable may be called: those of Starlark and
-// of the language.
+// of the language, and the factories that a converter loads.
 func reserved() []string {
 	return strings.Fields(`and break continue def elif else for if in lambda load not or pass return while
 		as assert async await class del except finally from global import is nonlocal raise try with yield
@@ -225,7 +225,8 @@ func reserved() []string {
 		max min ord print range repr reversed set sorted str tuple type zip
 		project service task group include param peer port socket probe restart stop watchdog watch config_file
 		log limits harden data rate_limit site schedule pool glob secret tool files read flags literal check warn
-		duration self host struct json yaml toml ini math`)
+		duration self host struct json yaml toml ini math
+		container container_task network postgres redis mariadb memcached nats rabbitmq mosquitto etcd prometheus beanstalkd`)
 }
 
 // nodeName makes a name of a node from a foreign one: [a-z0-9][a-z0-9_-]*,

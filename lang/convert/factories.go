@@ -141,7 +141,7 @@ func (c *composeFile) native(s *composeService) {
 	for _, p := range c.ports(s) {
 		if p.container == f.port && p.base > 0 {
 			n.args = append(n.args, kw("port", number(p.base)))
-		} else if p.container != f.port {
+		} else if p.container != f.port && !(f.name == "rabbitmq" && p.container == 15672) {
 			c.warn(p.line, "the port %d of %s is left out: the factory %s serves %d alone unless told more", p.container, s.foreign, f.name, f.port)
 		}
 	}
@@ -260,7 +260,16 @@ func redisArgs(n *native) {
 			n.warn(t.line, "--%s of %s is left out: the factory says it", key, n.s.foreign)
 			continue
 		}
-		settings = append(settings, pair(key, quoted(strings.Join(values, " "))))
+		value := quoted(strings.Join(values, " "))
+		if k := slices.IndexFunc(settings, func(a arg) bool { return a.key == quote(key)+": " }); k >= 0 { // --save is given several times
+			earlier := settings[k].value
+			if earlier.open == "" {
+				earlier = list(earlier)
+			}
+			settings[k].value = list(append(earlier.values(), value)...)
+			continue
+		}
+		settings = append(settings, pair(key, value))
 	}
 	if len(settings) > 0 {
 		n.args = append(n.args, kw("settings", dict(settings...)))

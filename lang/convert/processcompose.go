@@ -1,11 +1,10 @@
 package convert
 
 import (
-	"bytes"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
-	"text/template"
 )
 
 // pc is a process-compose.yaml on its way. What its keys do there was measured
@@ -95,9 +94,10 @@ func pcProjectLost() map[string]string {
 func (p *pc) projectKeys() {
 	lost := pcProjectLost()
 	p.project = append(p.project, p.dotenvArg()...)
+	p.shellKeys(p.root.get("shell"))
 	for _, e := range p.root.keys {
 		switch e.key {
-		case "version", "is_strict", "disable_env_expansion", "processes", "vars":
+		case "version", "is_strict", "disable_env_expansion", "processes", "vars", "shell":
 			// said elsewhere, or what orrery does anyway: unknown keys are errors
 		case "ordered_shutdown":
 			if !e.value.truth() {
@@ -112,8 +112,6 @@ func (p *pc) projectKeys() {
 			p.globalEnv(e.value)
 		case "env_cmds":
 			p.envCommands(e.value)
-		case "shell":
-			p.shellKeys(e.value)
 		case "log_configuration":
 			p.rotationOnly(e.value)
 		default:
@@ -162,7 +160,7 @@ func (p *pc) unknown(e entry, why, of string) {
 }
 
 func (p *pc) shellKeys(t *tree) {
-	for _, e := range t.keys {
+	for _, e := range t.entries() {
 		switch e.key {
 		case "shell_command":
 			p.shell[0] = e.value.str()
@@ -367,67 +365,52 @@ func marked(t text) text {
 	return out
 }
 
+// action is one action of a Go template; those that are only a variable are
+// carried out.
+var (
+	action         = regexp.MustCompile(`(\s*)\{\{(- )?\s*(.*?)\s*( -)?\}\}(\s*)`)
+	actionVariable = regexp.MustCompile(`^(?:\.\w+)+$`)
+)
+
 // template carries out the Go templates of a text, with the variables of the
-// project and of the process.
+// project and of the process. The package text/template would do all of them,
+// and makes the program a quarter larger.
 func (p *pc) template(q *pcProcess, s string, line int) string {
 	if !strings.Contains(s, "{{") || q.get("is_template_disabled").truth() {
 		return s
 	}
-	vars := map[string]any{"PC_REPLICA_NUM": replicaMark}
-	if q.replicas == 1 {
-		vars["PC_REPLICA_NUM"] = "0"
-	}
-	for _, t := range []*tree{p.root.get("vars"), q.get("vars")} {
-		for _, e := range t.entries() {
-			vars[e.key] = e.value.plain()
+	return action.ReplaceAllStringFunc(s, func(m string) string {
+		x := action.FindStringSubmatch(m)
+		value, ok := p.templateValue(q, x[3])
+		if !ok {
+			p.warn(line, "the template {{%s}} of %s is left as it is: only variables are understood", x[3], q.foreign)
+			return m
 		}
-	}
-	tpl, err := template.New("").Option("missingkey=error").Parse(s)
-	var b bytes.Buffer
-	if err == nil {
-		err = tpl.Execute(&limited{&b}, vars)
-	}
-	if err != nil {
-		p.warn(line, "a template of %s cannot be carried out: %v", q.foreign, err)
-		return s
-	}
-	return b.String()
+		if x[2] == "" {
+			value = x[1] + value
+		}
+		if x[4] == "" {
+			value += x[5]
+		}
+		return value
+	})
 }
 
-// limited refuses a text that grows without end.
-type limited struct{ b *bytes.Buffer }
-
-func (l *limited) Write(p []byte) (int, error) {
-	if l.b.Len()+len(p) > 1<<20 {
-		return 0, fmt.Errorf("more than 1 MiB")
+func (p *pc) templateValue(q *pcProcess, name string) (string, bool) {
+	if !actionVariable.MatchString(name) {
+		return "", false
 	}
-	return l.b.Write(p)
-}
-
-// plain is the value as templates take it.
-func (t *tree) plain() any {
-	switch t.kind {
-	case kindMap:
-		m := map[string]any{}
-		for _, e := range t.keys {
-			m[e.key] = e.value.plain()
+	path := strings.Split(name[1:], ".")
+	if name == ".PC_REPLICA_NUM" {
+		if q.replicas == 1 {
+			return "0", true
 		}
-		return m
-	case kindList:
-		all := []any{}
-		for _, it := range t.items {
-			all = append(all, it.plain())
-		}
-		return all
-	case kindNull:
-		return nil
-	case kindOther:
-		if n, ok := wholeNumber(t.text); ok {
-			return n
-		}
-		if t.text == "true" || t.text == "false" {
-			return t.truth()
+		return replicaMark, true
+	}
+	for _, vars := range []*tree{q.get("vars"), p.root.get("vars")} {
+		if v := vars.at(path...); v != nil && (v.kind == kindString || v.kind == kindOther) {
+			return v.str(), true
 		}
 	}
-	return t.text
+	return "", false
 }

@@ -303,7 +303,7 @@ func (b *Bound) pcHTTP(y *yamlWriter, r *bound, name string) {
 func (b *Bound) pcRestart(y *yamlWriter, s *graph.Service) {
 	y.open("availability")
 	defer y.close()
-	if s.Restart.Kind == "never" {
+	if s.Restart.Kind == "never" || s.Restart.Kind == "" {
 		y.value("restart", "no")
 		return
 	}
