@@ -159,7 +159,7 @@ func TestWords(t *testing.T) {
 		want []string
 	}{
 		{"a b", []string{"a", "b"}}, {`./x 'a b' "c d" e'f'`, []string{"./x", "a b", "c d", "ef"}}, {"exec a b", []string{"a", "b"}}, {`x ""`, []string{"x", ""}},
-		{"a $B", nil}, {`a "$B"`, nil}, {"A=1 b", nil}, {"cd x", nil}, {"a | b", nil}, {"a ~", nil}, {"a *", nil}, {"'a", nil}, {"", nil}, {"exec -a x y", nil}, {"a # b", nil}, {`a \b`, nil},
+		{"a $B", nil}, {`a "$B"`, nil}, {"A=1 b", nil}, {"cd x", nil}, {"a | b", nil}, {"a ~", nil}, {"a *", nil}, {"'a", nil}, {"", nil}, {"exec -a x y", nil}, {"a # b", nil}, {`a \$b 'it'\''s'`, []string{"a", "$b", "it's"}}, {"a b\\", nil},
 	} {
 		got, ok := words(c.line)
 		if ok != (c.want != nil) || ok && !slices.Equal(got, c.want) {

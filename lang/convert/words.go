@@ -202,6 +202,10 @@ func words(s string) (argv []string, ok bool) {
 			word.WriteString(s[i+1 : i+1+j])
 			started = true
 			i += j + 1
+		case c == '\\' && i+1 < len(s) && s[i+1] > ' ' && s[i+1] < 0x7f:
+			i++
+			word.WriteByte(s[i])
+			started = true
 		case strings.IndexByte("@%+=:,./-_", c) >= 0, c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= 0x80:
 			word.WriteByte(c)
 			started = true
