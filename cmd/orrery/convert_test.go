@@ -146,3 +146,32 @@ func sorted(t *testing.T, g *graph.Graph) []string {
 	slices.Sort(all)
 	return all
 }
+
+// TestMovingGuide evaluates each declaration in the tables of the guide for
+// those who come from elsewhere: it has no mistakes and no warnings.
+func TestMovingGuide(t *testing.T) {
+	page, err := os.ReadFile("../../docs/guide-moving.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	declaration := regexp.MustCompile("^`((?:load|service|task|project|group|param|pool|tool|\\[service)\\(.*)`$")
+	seen := 0
+	for line := range strings.Lines(string(page)) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), " | ")
+		m := declaration.FindStringSubmatch(strings.TrimSpace(cells[len(cells)-1]))
+		if m == nil {
+			continue
+		}
+		seen++
+		before := "db = service(\"db\", command = [\"db\"], ports = {\"tcp\": 5432})\nbuild = task(\"build\", command = [\"make\"], outputs = {\"bin\": \"bin/x\"})\n"
+		if strings.HasPrefix(m[1], "project(") {
+			before = ""
+		}
+		if p := loadStar(t, before+strings.ReplaceAll(m[1], "); ", ")\n")); len(p.Warnings) > 0 {
+			t.Errorf("%s: got the warnings %v", m[1], p.Warnings)
+		}
+	}
+	if seen < 40 {
+		t.Errorf("got %d declarations, want those of all tables", seen)
+	}
+}

@@ -11,8 +11,7 @@ type composeFile struct {
 	*Draft
 	root     *tree
 	services []*composeService
-	network  string // the variable of the task that makes the network; "": none was needed
-	volumes  []string
+	network  string // the variable of the network; "": none was needed
 }
 
 // composeService is one service.

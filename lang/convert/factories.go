@@ -10,10 +10,9 @@ type factory struct {
 	images []string // without registry, organisation and tag
 	file   string
 	name   string
-	port   int               // that clients reach in the container
-	args   func(f *native)   // reads the environment of the image
-	env    map[string]string // variables of the image that say nothing here
-	keeps  []string          // folders of the container whose volume is the state_dir
+	port   int             // that clients reach in the container
+	args   func(f *native) // reads the environment of the image
+	keeps  []string        // folders of the container whose volume is the state_dir
 }
 
 // native is a service on its way to a factory.

@@ -43,7 +43,7 @@ func (d *Draft) processCompose(data []byte) error {
 		return err
 	}
 	if root.kind != kindMap {
-		return fmt.Errorf("got a document that is no map, want processes: ...")
+		return fmt.Errorf("got a document that is no map, want one with processes")
 	}
 	p := &pc{Draft: d, root: root, shell: []string{"bash", "-c"}, expand: !root.get("disable_env_expansion").truth(), ports: map[int]bool{}, grouped: map[string][]string{}}
 	d.doc = "From " + d.file + "."

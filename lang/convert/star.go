@@ -70,13 +70,6 @@ func escape(s, quotes, keep string) string {
 
 func number[T int | int64](n T) expr { return raw("%d", n) }
 
-func boolean(b bool) expr {
-	if b {
-		return raw("True")
-	}
-	return raw("False")
-}
-
 func list(items ...expr) expr {
 	e := expr{open: "[", close: "]"}
 	for _, it := range items {
