@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -90,9 +91,10 @@ func (a *app) upManaged(ctx context.Context, p *lang.Project, place control.Plac
 		return err
 	}
 	if len(tasks) > 0 {
-		if err := a.run(ctx, tasks, nil, runFlags{engineFlags: f.engineFlags}); err != nil {
+		if err := a.runApart(ctx, p.File, tasks, f.engineFlags); err != nil {
 			return err
 		}
+		(&upRun{place: place}).ended(ctx) // an engine that ran services for the tasks takes their files with it
 	}
 	if err := place.Make(); err != nil {
 		return err
@@ -122,6 +124,39 @@ func (a *app) upManaged(ctx context.Context, p *lang.Project, place control.Plac
 		env = append(env, v.Key+"="+v.Value)
 	}
 	return a.replace(m.argv(file, x.binding.Root(), dir), env)
+}
+
+// runApart is orrery run in a process of its own: a manager would take what
+// that leaves behind for children of its own, and some end when one of these
+// does.
+func (a *app) runApart(ctx context.Context, file string, tasks []string, f engineFlags) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("cannot tell which program this is: %w", err)
+	}
+	argv := []string{"run", "--file", file, "--color", a.colorBy}
+	for _, p := range a.params {
+		argv = append(argv, "--set", p)
+	}
+	for _, o := range a.instead {
+		argv = append(argv, "--override", o)
+	}
+	for flag, on := range map[string]bool{"--quiet": a.quiet, "--verbose": a.verbose, "--strict-ports": f.strict, "--no-strict-ports": f.noStrict} {
+		if on {
+			argv = append(argv, flag)
+		}
+	}
+	if f.jobs > 0 {
+		argv = append(argv, "--jobs", fmt.Sprint(f.jobs))
+	}
+	c := exec.CommandContext(ctx, self, append(argv, tasks...)...)
+	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stderr, os.Stderr
+	err = c.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exitError{max(exit.ExitCode(), exitFailed)}
+	}
+	return err
 }
 
 // managedNodes are the services that a manager shall run and the tasks to run

@@ -192,7 +192,16 @@ func (c *composeFile) order() ([]*composeService, error) {
 // text is a string of the file with its variables as parameters.
 func (c *composeFile) text(t *tree) text { return c.interpolated(t.str(), t.line, true) }
 
-// plainly is a string of the file whose variables are not carried over; used
+// fixed is a string of the file in whose place no parameter can stand.
+func (c *composeFile) fixed(t *tree) string {
+	s := c.plainly(t)
+	if s != t.str() {
+		c.warn(t.line, "%s was read from the environment; it is %q now", t.str(), s)
+	}
+	return s
+}
+
+// plainly is a string of the file with the defaults of its variables; used
 // where a decision depends on it.
 func (c *composeFile) plainly(t *tree) string {
 	s := t.str()
@@ -225,12 +234,12 @@ func (c *composeFile) ports(s *composeService) []published {
 		p := published{proto: "tcp", line: t.line}
 		var from, to string
 		if t.kind == kindMap {
-			from, to, p.host = c.plainly(orNull(t.get("published"))), c.plainly(orNull(t.get("target"))), t.get("host_ip").str()
+			from, to, p.host = c.fixed(orNull(t.get("published"))), c.fixed(orNull(t.get("target"))), t.get("host_ip").str()
 			if proto := t.get("protocol").str(); proto != "" {
 				p.proto = proto
 			}
 		} else {
-			spec := c.plainly(t)
+			spec := c.fixed(t)
 			spec, proto, ok := strings.Cut(spec, "/")
 			if ok {
 				p.proto = proto

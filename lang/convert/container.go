@@ -44,7 +44,7 @@ func (c *composeFile) mounts(s *composeService) []mount {
 	for _, t := range s.get("volumes").list() {
 		m := mount{line: t.line}
 		if t.kind == kindMap {
-			m.source, m.target = c.plainly(orNull(t.get("source"))), t.get("target").str()
+			m.source, m.target = c.fixed(orNull(t.get("source"))), t.get("target").str()
 			if t.get("read_only").truth() {
 				m.mode = "ro"
 			}
@@ -53,7 +53,7 @@ func (c *composeFile) mounts(s *composeService) []mount {
 				continue
 			}
 		} else {
-			parts := strings.SplitN(c.plainly(t), ":", 3)
+			parts := strings.SplitN(c.fixed(t), ":", 3)
 			m.target = parts[len(parts)-1]
 			if len(parts) > 1 {
 				m.source, m.target = parts[0], parts[1]
@@ -189,17 +189,17 @@ func (c *composeFile) image(s *composeService) (image expr, task string) {
 	}
 	tag := nodeName(strings.Trim(c.project[0].value.text, `"`) + "-" + s.name)
 	if t := s.get("image"); t != nil {
-		tag = c.plainly(t)
+		tag = c.fixed(t)
 	}
 	argv := []expr{quoted("docker"), quoted("build"), quoted("-t"), quoted(tag)}
-	context := c.plainly(b)
+	context := c.fixed(b)
 	if b.kind == kindMap {
-		context = c.plainly(orNull(b.get("context")))
+		context = c.fixed(orNull(b.get("context")))
 		for _, e := range b.keys {
 			switch e.key {
 			case "context":
 			case "dockerfile":
-				argv = append(argv, quoted("-f"), quoted(path.Join(context, c.plainly(e.value))))
+				argv = append(argv, quoted("-f"), quoted(path.Join(context, c.fixed(e.value))))
 			case "target":
 				argv = append(argv, quoted("--target"), c.text(e.value).expr())
 			case "args":

@@ -179,9 +179,20 @@ func (n *native) take(key string) (string, bool) {
 	return "", false
 }
 
+// use is take of a variable whose value goes into the declaration.
+func (n *native) use(key string) (string, bool) {
+	s, ok := n.take(key)
+	for _, kv := range n.s.get("environment").pairs() {
+		if kv.key == key {
+			n.fixed(&tree{kind: kindString, text: kv.value, line: kv.line})
+		}
+	}
+	return s, ok
+}
+
 func postgresArgs(n *native) {
-	user, hasUser := n.take("POSTGRES_USER")
-	database, has := n.take("POSTGRES_DB")
+	user, hasUser := n.use("POSTGRES_USER")
+	database, has := n.use("POSTGRES_DB")
 	if !has {
 		database = user
 	}
@@ -203,7 +214,7 @@ func mariadbArgs(n *native) {
 		n.warn(n.s.line, "%s was MySQL; MariaDB runs in its place", n.s.foreign)
 	}
 	for _, prefix := range []string{"MYSQL_", "MARIADB_"} {
-		if database, ok := n.take(prefix + "DATABASE"); ok {
+		if database, ok := n.use(prefix + "DATABASE"); ok {
 			n.args = append(n.args, kw("databases", texts([]string{database})))
 		}
 		for _, key := range []string{"USER", "PASSWORD", "ROOT_PASSWORD", "ALLOW_EMPTY_PASSWORD", "RANDOM_ROOT_PASSWORD", "ROOT_HOST"} {
