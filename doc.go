@@ -10,7 +10,8 @@
 //	lang              services.star -> *graph.Graph
 //	lang/spec         spec.star: checks arguments, supplies defaults, writes docs and Go types
 //	lang/graph        the typed graph as plain data
-//	lang/export       graph -> dot, mermaid, json, ...
+//	lang/export       graph -> dot, mermaid, json, Procfile, compose, ...
+//	lang/convert      Procfile, compose, a folder -> the text of a services.star
 //	runtime/engine    the one loop that owns live state
 //	runtime/keeper    the small process that owns what outlives an engine
 //	runtime/machine   the one pure decision

@@ -32,7 +32,7 @@ func rooms() []room {
 		{"lang/spec", []string{".", "lang/graph"}, "checks values against spec.star; names and positions are lang's"},
 		{"lang", []string{"lang/graph", "lang/spec", "stdlib"}, "evaluation is pure: it starts nothing, so it sees no runtime"},
 		{"lang/export", []string{"lang/graph"}, "pure writers of a graph; they bind nothing"},
-		{"lang/convert", []string{"lang/graph"}, "text in, text out"},
+		{"lang/convert", nil, "text in, text out: it knows neither the graph nor who evaluates what it writes"},
 
 		{"runtime/machine", nil, "one pure decision: no clock, no I/O, nothing to import"},
 		{"runtime/notify", nil, "a socket and a parser; who the sender is is asked through a function"},

@@ -60,11 +60,15 @@ func verbs() []verb {
 		{groupInspect, execCommand},
 		{groupInspect, doctorCommand},
 		{groupInspect, cacheCommand},
+		{groupEdit, initCommand},
+		{groupEdit, demoCommand},
+		{groupEdit, importCommand},
 		{groupEdit, fmtCommand},
 		{groupEdit, testCommand},
 		{groupEdit, docCommand},
 		{groupEdit, replCommand},
 		{groupEdit, libCommand},
+		{groupShare, exportCommand},
 		{groupShare, versionCommand},
 	}
 }
@@ -75,6 +79,9 @@ func main() {
 	}
 	if len(os.Args) > 1 && os.Args[1] == keeper.Verb {
 		os.Exit(keeper.Main())
+	}
+	if len(os.Args) > 1 && os.Args[1] == demoVerb {
+		os.Exit(demoRole(os.Args[2:]))
 	}
 	os.Exit(execute(os.Args[1:]))
 }
@@ -103,6 +110,7 @@ order and in parallel, services with ports, sockets, probes and restarts.
   orrery up -d --wait       the same in the background; returns when all is ready
   orrery run test           run one task with what it needs, then stop that again
   orrery check              is services.star right? starts nothing
+  orrery init               write a first services.star; orrery demo shows one at work
   orrery help agents        a guide for programs: JSON, ports, waiting, logs`,
 		SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},

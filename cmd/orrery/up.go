@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -56,7 +57,8 @@ type upFlags struct {
 	only   bool
 	all    bool
 	engineFlags
-	ui string
+	ui      string
+	manager string
 }
 
 func upCommand(a *app) *cobra.Command {
@@ -71,6 +73,11 @@ every task with a schedule, which runs at its times and not when up begins.
 In the foreground it shows what they print; the first ^C stops all that it
 started, dependents first, the second at once. A second "up" joins the engine
 that runs already and releases only what is its own.
+
+With --manager another program looks after the services: orrery runs the tasks that
+they wait for, allocates the ports, writes the program's file to .orrery/manager and
+becomes it. It knows process-compose, overmind, hivemind, honcho, foreman, goreman
+and mprocs; what they cannot do is said.
 
 On a terminal the last lines tell how far it is and what is waited for, and the
 lines above them scroll as always. Elsewhere, and under CI or with --ui=plain, a
@@ -94,6 +101,9 @@ With --json it prints an event a line while it is in the foreground, and with -d
 	fl.BoolVar(&f.only, "only", false, "the targets alone, not what they need")
 	fl.BoolVar(&f.all, "all", false, "also what is downstream of the targets")
 	f.add(c)
+	fl.StringVar(&f.manager, "manager", "", "have another process manager run the services: `NAME` is "+strings.Join(managerNames(), ", "))
+	c.MarkFlagsMutuallyExclusive("manager", "detach")
+	c.RegisterFlagCompletionFunc("manager", cobra.FixedCompletions(managerNames(), cobra.ShellCompDirectiveNoFileComp))
 	fl.StringVar(&f.ui, "ui", "auto", "what is shown: `KIND` is auto, stream (a footer under CI, too), plain (no footer) or none (no output of nodes)")
 	c.MarkFlagsMutuallyExclusive("only", "all")
 	return c
@@ -136,6 +146,9 @@ func (a *app) up(ctx context.Context, names []string, f upFlags) error {
 	place, err := placeOf(p)
 	if err != nil {
 		return err
+	}
+	if f.manager != "" {
+		return a.upManaged(ctx, p, place, names, f)
 	}
 	u := &upRun{app: a, project: p, place: place, targets: names, flags: f}
 	if f.detach {

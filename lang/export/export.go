@@ -28,6 +28,7 @@ func Formats() []Format {
 	return []Format{
 		{"ascii", "text for the terminal: steps, and what each node waits for", ascii},
 		{"dot", "a drawing for Graphviz", dot},
+		{"svg", "a drawing", svg},
 		{"mermaid", "a flowchart for Markdown", mermaid},
 		{"json", "the plan: every declaration and edge", plan},
 	}
