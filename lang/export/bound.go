@@ -272,7 +272,7 @@ func (p *program) commandLine() string {
 		k, v, _ := strings.Cut(kv, "=")
 		env += k + "=" + shellWord(v) + " "
 	}
-	if env != "" || line != "" {
+	if env != "" || line != "" || strings.ContainsAny(words, `'"`) { // a shell will stand between, and must not stay there
 		return line + env + "exec " + words
 	}
 	return words
