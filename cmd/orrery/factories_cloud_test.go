@@ -75,6 +75,7 @@ dynalite("b", port = $B, tables = {"kept": "id"}, settings = {"maxItemSizeKb": 8
 		},
 		{
 			name:     "otel_collector",
+			byHand:   true,
 			programs: []string{"otelcol"},
 			star: `load("@std//otel_collector.star", "otel_collector")
 otel_collector("a", port = $A)
