@@ -146,10 +146,11 @@ func (s *session) start() error {
 	if err != nil {
 		return fmt.Errorf("cannot start %s: %w", s.name, err)
 	}
+	main, gone := s.main, s.gone // a session may start again
 	go func() {
-		_ = s.family.wait(s.main)
+		_ = s.family.wait(main)
 		s.ended = time.Now()
-		close(s.gone)
+		close(gone)
 	}()
 	return nil
 }

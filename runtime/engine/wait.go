@@ -97,12 +97,15 @@ const proven = 100 * time.Millisecond
 func (e *Engine) settleProven(ctx context.Context, names []string) (failed []api.NodeStatus, err error) {
 	for {
 		failed, err = e.Settle(ctx, names)
-		rest := time.Duration(0)
-		if err == nil && len(failed) == 0 {
-			err = e.call(func() { rest = e.unproven(names) })
-		}
-		if rest <= 0 {
+		if err != nil || len(failed) > 0 {
 			return failed, err
+		}
+		rest, all := time.Duration(0), false
+		if err := e.call(func() { rest, all = e.unproven(names) }); err != nil {
+			return nil, err
+		}
+		if all {
+			return e.Settle(ctx, names) // one may have ended for good since
 		}
 		passed := make(chan struct{})
 		stop := e.opt.Clock.AfterFunc(rest, func() { close(passed) })
@@ -115,19 +118,21 @@ func (e *Engine) settleProven(ctx context.Context, names []string) (failed []api
 	}
 }
 
-// unproven is how long it takes until the last of the services without a readiness check has lived for a moment.
-func (e *Engine) unproven(names []string) (rest time.Duration) {
-	now := e.opt.Clock.Now()
+// unproven is how long it takes until the last of the services without a readiness check has lived for a moment. They are proven when all
+// have, and none has ended since they settled.
+func (e *Engine) unproven(names []string) (rest time.Duration, all bool) {
+	now, all := e.opt.Clock.Now(), true
 	for _, name := range names {
 		n := e.byName[name]
 		if n == nil || n.svc == nil || readyProbe(n.def.Service) != nil {
 			continue
 		}
+		all = all && e.settled(n)
 		if in := n.svc.state.Main; in.Alive && in.Phase != machine.Stopping {
 			rest = max(rest, in.Since+proven-now)
 		}
 	}
-	return rest
+	return max(rest, 0), all && rest <= 0
 }
 
 // Gone waits until nothing of the nodes runs any more, nor is going to by its
