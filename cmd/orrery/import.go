@@ -117,26 +117,43 @@ func (a *app) writeDraft(ctx context.Context, d *convert.Draft, dir, target stri
 	for _, w := range d.Warnings {
 		a.say("%s %s", a.paint(yellow, "warning:"), w)
 	}
-	if target == "-" {
+	if target == "-" && !a.json {
 		_, err := os.Stdout.Write(text)
 		return err
+	}
+	w := written{Warnings: []conversionWarning{}, Found: d.Found, Left: d.Left}
+	for _, n := range d.Warnings {
+		w.Warnings = append(w.Warnings, conversionWarning{n.File, n.Line, n.Text})
+	}
+	if target == "-" {
+		w.Text = string(text)
+		return a.printJSON(w)
 	}
 	if err := writeNew(target, text); err != nil {
 		return err
 	}
 	if a.json {
-		return a.printJSON(map[string]any{"file": target, "warnings": warningTexts(d)})
+		w.File = target
+		return a.printJSON(w)
 	}
 	a.say("wrote %s", shown(target))
 	return nil
 }
 
-func warningTexts(d *convert.Draft) []string {
-	all := []string{}
-	for _, w := range d.Warnings {
-		all = append(all, w.String())
-	}
-	return all
+// written is the JSON of import and init.
+type written struct {
+	File     string              `json:"file,omitempty"` // what was written
+	Text     string              `json:"text,omitempty"` // what would be, where it was only to be printed
+	Warnings []conversionWarning `json:"warnings"`
+	Found    []string            `json:"found,omitempty"` // what init saw in the folder
+	Left     []string            `json:"left,omitempty"`  // and left out
+}
+
+// conversionWarning says what of a file is not carried over as it was.
+type conversionWarning struct {
+	File string `json:"file"`
+	Line int    `json:"line,omitempty"`
+	Text string `json:"text"`
 }
 
 // loadText loads a text as the project file of a folder, beside whose files it

@@ -26,6 +26,8 @@ func refusals() map[string]string {
 		"attach":     "it connects terminals; orrery logs --json shows what a service prints",
 		"exec":       "it becomes the command; orrery env --json shows the environment",
 		"completion": "it prints a script for a shell",
+		"demo":       "it is to be looked at; orrery up --json tells the events of a project",
+		"export":     "it prints a file of another program; orrery plan --json and graph --json tell what it is made of",
 	}
 }
 

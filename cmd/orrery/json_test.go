@@ -46,6 +46,7 @@ func jsonCases(lib string) []jsonCase {
 		{verb: "graph", args: "graph web"}, {verb: "plan", args: "plan"}, {verb: "plan", args: "plan --resolve"},
 		{verb: "why", args: "why web"}, {verb: "why A B", args: "why web db"}, {verb: "why A B", args: "why db build"}, {verb: "why NAME.PORT", args: "why db.tcp"},
 		{verb: "env", args: "env"}, {verb: "env", args: "env db"}, {verb: "port", args: "port db"}, {verb: "url", args: "url web"}, {verb: "open", args: "open web"},
+		{verb: "import", args: "import Procfile -o -"}, {verb: "import", args: "import Procfile -o imported.star"}, {verb: "init", args: "init -n"},
 		{verb: "run --dry-run", args: "run test --dry-run"},
 		{verb: "run", args: "run build"}, {verb: "run", args: "run build"}, {verb: "run", args: "run bad", code: 3},
 		{verb: "trace", args: "trace"}, {verb: "why", args: "why build"},
@@ -68,6 +69,7 @@ func jsonCases(lib string) []jsonCase {
 		{verb: "list", args: "list --file nope.star", code: 2}, {verb: "why", args: "why nope", code: 6},
 		{verb: "env", args: "env --format shell", code: 2}, {verb: "trace", args: "trace --format svg", code: 2},
 		{verb: "fmt", args: "fmt -", code: 2}, {verb: "up", args: "attach web", code: 2}, {verb: "up", args: "exec -- true", code: 2}, {verb: "up", args: "completion bash", code: 2},
+		{verb: "up", args: "demo", code: 2}, {verb: "up", args: "export Procfile", code: 2},
 	}
 }
 
@@ -82,6 +84,7 @@ func TestJSON(t *testing.T) {
 	c := newCheckout(t, jsonProject)
 	c.env = append(c.env, "TERM=dumb", "COLUMNS=40", "CI=true")
 	c.write("in.txt", "1\n")
+	c.write("Procfile", "web: sleep 1000\n")
 	c.write("lib_test.star", "def test_ok(t):\n    t.eq(1, 1)\n\ndef test_bad(t):\n    t.eq(1, 2)\n")
 	steps := jsonCases(archiveOf(t, c))
 	done := map[string]bool{}
@@ -114,6 +117,7 @@ func TestPlain(t *testing.T) {
 	c := newCheckout(t, jsonProject)
 	c.env = append(c.env, "TERM=dumb", "COLUMNS=40", "CI=true")
 	c.write("in.txt", "1\n")
+	c.write("Procfile", "web: sleep 1000\n")
 	c.write("lib_test.star", "def test_ok(t):\n    t.eq(1, 1)\n\ndef test_bad(t):\n    t.eq(1, 2)\n")
 	for _, s := range jsonCases(archiveOf(t, c)) {
 		if s.code == 2 {

@@ -74,6 +74,8 @@ func allPrinted() []printed {
 		{"cache verify", cache.Report{}, false, ""},
 		{"cache trim", cache.Report{}, false, ""},
 		{"cache clear", cache.Report{}, false, ""},
+		{"import", written{}, false, "With -o - the text, and no file."},
+		{"init", written{}, false, "With -n the text, and no file."},
 		{"fmt", []string{}, false, "The files that changed, or with --check would."},
 		{"test", []testResult{}, false, ""},
 		{"doc", []offered{}, false, ""},
