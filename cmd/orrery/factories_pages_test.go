@@ -117,6 +117,9 @@ func testedBy(t *testing.T) map[string]string {
 	load := regexp.MustCompile(`(?m)^load\("(?:@std//|:)([a-z_0-9]+)\.star"`)
 	how := map[string]string{}
 	for _, f := range allFactories() {
+		if _, err := os.Stat(filepath.Join("testdata/factories", f.name+".json")); err != nil {
+			continue // no plan of it was ever kept: the row has not run yet
+		}
 		name := f.name
 		if !slices.Contains(libraries(), "@std//"+name+".star") {
 			name = load.FindStringSubmatch(f.star)[1] // the first: what the row is of

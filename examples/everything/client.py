@@ -35,6 +35,7 @@ clients = {
     "memcached": lines(b"set word 0 0 5\r\nhello\r\nget word\r\n", b"hello"),
     "nats": lines(b'CONNECT {"verbose":false}\r\nSUB word 1\r\nPUB word 5\r\nhello\r\n', b"hello"),
     "php_fpm": fastcgi,
+    "zookeeper": lines(b"srvr", b"Mode: standalone"),
 }
 name, address = sys.argv[1:]
 host, port = address.split(":")
