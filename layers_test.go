@@ -50,7 +50,7 @@ func rooms() []room {
 		{"runtime/probe", []string{"lang/graph", "runtime/proc"}, "exec probes start processes, the others connect"},
 		{"runtime/fresh", []string{"runtime/cache", "runtime/files", "runtime/watch"}, "how files looked when results were right; what a result is, is task's matter"},
 		{"runtime/libs", nil, "fetches and keeps external libraries; what loads them is lang's matter, cmd hands it in"},
-		{"runtime/archive", nil, "a folder to two texts and back; where they are kept is its user's matter"},
+		{"runtime/archive", []string{"runtime/files"}, "a folder to two texts and back; where they are kept is its user's matter"},
 		{"runtime/task", []string{"lang/graph", "runtime/files", "runtime/proc", "runtime/cache", "runtime/archive", "runtime/fresh", "runtime/sandbox", "runtime/task/storetest"}, "runs one task or restores it; needs no engine"},
 		{"runtime/keeper", []string{"runtime/proc", "runtime/sandbox"}, "does nothing clever: holds children, sockets and pipes"},
 		{"runtime/task/storetest", []string{"runtime/cache"}, "the conformance suite of task.Store, for the tests of every store"},

@@ -104,7 +104,7 @@ With --json it prints an event a line while it is in the foreground, and with -d
 	fl.StringVar(&f.manager, "manager", "", "have another process manager run the services: `NAME` is "+strings.Join(managerNames(), ", "))
 	c.MarkFlagsMutuallyExclusive("manager", "detach")
 	c.RegisterFlagCompletionFunc("manager", cobra.FixedCompletions(managerNames(), cobra.ShellCompDirectiveNoFileComp))
-	fl.StringVar(&f.ui, "ui", "auto", "what is shown: `KIND` is auto, stream (a footer under CI, too), plain (no footer) or none (no output of nodes)")
+	fl.StringVar(&f.ui, "ui", "auto", "what is shown: `KIND` is auto, stream, plain or none (stream: a footer under CI, too; plain: no footer; none: no output of nodes)")
 	c.MarkFlagsMutuallyExclusive("only", "all")
 	return c
 }

@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"orrery/runtime/files"
 )
 
 // shareable is from how many bytes on a file is worth the call.
@@ -14,7 +16,7 @@ const shareable = 16 << 10
 type sharing struct{ never atomic.Bool }
 
 // share makes an empty file share the blocks of e.
-func (s *sharing) share(dst, src *os.File, e entry) bool {
+func (s *sharing) share(dst *os.File, src *files.File, e entry) bool {
 	if s.never.Load() || e.size < shareable {
 		return false
 	}

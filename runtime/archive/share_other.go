@@ -2,9 +2,13 @@
 
 package archive
 
-import "os"
+import (
+	"os"
+
+	"orrery/runtime/files"
+)
 
 // sharing: blocks are copied.
 type sharing struct{}
 
-func (s *sharing) share(dst, src *os.File, e entry) bool { return false }
+func (s *sharing) share(dst *os.File, src *files.File, e entry) bool { return false }

@@ -10,12 +10,14 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+
+	"orrery/runtime/files"
 )
 
 // batch is how many files of a folder a worker takes at once.
 const batch = 32
 
-// Unpack makes in an empty folder what the index says, owned by o. Of a content that is an *os.File the blocks are shared where the file
+// Unpack makes in an empty folder what the index says, owned by o. Of a content that is a *files.File the blocks are shared where the file
 // system can. Nothing outside of the folder is written. After an error, and when ctx ends, the folder holds a part.
 func Unpack(ctx context.Context, dir *os.Root, index []byte, content io.ReaderAt, o Owner) error {
 	all, err := decode(index)
@@ -23,7 +25,7 @@ func Unpack(ctx context.Context, dir *os.Root, index []byte, content io.ReaderAt
 		return err
 	}
 	from := &source{ReaderAt: content}
-	from.file, _ = content.(*os.File)
+	from.file, _ = content.(*files.File)
 	u := &unpacker{dir: dir, from: from, owner: o}
 	var files, links, folders []entry
 	for _, e := range all {
@@ -150,7 +152,7 @@ func (u *unpacker) file(dir *os.Root, e entry, buf []byte) (err error) {
 // source is where content comes from.
 type source struct {
 	io.ReaderAt
-	file *os.File // the same, if it is one
+	file *files.File // the same, if it is one
 	sharing
 }
 

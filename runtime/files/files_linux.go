@@ -54,6 +54,21 @@ func (f *File) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+// ReadAt reads all of b from a place. Several goroutines may do that at once.
+func (f *File) ReadAt(b []byte, at int64) (done int, err error) {
+	for done < len(b) {
+		n, err := again(func() (int, error) { return unix.Pread(f.fd, b[done:], at+int64(done)) })
+		switch {
+		case err != nil:
+			return done, failed("read", f.name, err)
+		case n == 0:
+			return done, io.EOF
+		}
+		done += n
+	}
+	return done, nil
+}
+
 // Write writes all of b.
 func (f *File) Write(b []byte) (int, error) {
 	return f.all(b, func(b []byte, _ int) (int, error) { return unix.Write(f.fd, b) })

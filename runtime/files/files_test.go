@@ -3,6 +3,7 @@ package files
 import (
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -85,6 +86,30 @@ func TestCopy(t *testing.T) {
 			t.Fatalf("got %d bytes, %v, want %d", len(got), err, len(text))
 		}
 	})
+}
+
+// TestReadAt: an open file is a file of any offset, until its end.
+func TestReadAt(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(name, []byte("0123456789"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var at io.ReaderAt = f
+	for _, row := range []struct {
+		at, n int
+		want  string
+		err   error
+	}{{0, 4, "0123", nil}, {6, 4, "6789", nil}, {8, 4, "89", io.EOF}, {20, 1, "", io.EOF}} {
+		b := make([]byte, row.n)
+		if n, err := at.ReadAt(b, int64(row.at)); string(b[:n]) != row.want || err != row.err {
+			t.Errorf("%d at %d: got %q, %v", row.n, row.at, b[:n], err)
+		}
+	}
 }
 
 // TestPipe: our end of a pipe can be waited for with a deadline, and the end of the child blocks.
