@@ -75,7 +75,7 @@ func (s *screen) failures(st api.Status, store *logs.Store) {
 	w := s.err
 	for i, f := range faults(st) {
 		if n := f.node; n != nil {
-			fmt.Fprintf(w, "\n%s %s\n", s.errStyle.Paint(red, "✗"), s.errStyle.Paint(bold, join(n.Name+" "+strings.ReplaceAll(n.State, "-", " "), n.Reason)))
+			fmt.Fprintf(w, "\n%s %s\n", s.errStyle.Paint(red, "✗"), s.errStyle.Paint(bold, n.Name+" "+fate(n)))
 			if i < mostShown {
 				s.lastOf(w, n, store)
 			}
@@ -84,6 +84,15 @@ func (s *screen) failures(st api.Status, store *logs.Store) {
 			fmt.Fprintf(w, "  %s\n", text)
 		}
 	}
+}
+
+// fate is how a node came to fail; the reason may say it all.
+func fate(n *api.NodeStatus) string {
+	state := strings.ReplaceAll(n.State, "-", " ")
+	if strings.HasPrefix(n.Reason, "failed: ") || strings.HasPrefix(n.Reason, state+": ") {
+		return n.Reason
+	}
+	return join(state, n.Reason)
 }
 
 // lastOf writes the last lines of a node, and where there is more.

@@ -242,6 +242,7 @@ func plain(said string, c *checkout, taken int) string {
 	said = strings.NewReplacer(c.dir, "$PROJECT", c.run, "$RUN", strconv.Itoa(taken), "8080").Replace(said)
 	for _, r := range []struct{ is, becomes string }{
 		{`pid \d+`, "pid N"},
+		{`(needs, in /opt/tools/bin, )[^;]+`, "${1}FOLDERS"},
 		{`(in use by )\S+`, "${1}PROGRAM"},
 		{`\bin \d+(\.\d+)? (ms|s)\b`, "in T"},
 		{`(127\.0\.0\.1:)\d+`, "${1}PORT"},

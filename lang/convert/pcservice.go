@@ -115,6 +115,9 @@ func (p *pc) httpGet(q *pcProcess, h *tree) (args []arg, ports *arg) {
 	return args, ports
 }
 
+// withDefault is a value that a variable may replace.
+var withDefault = regexp.MustCompile(`^\$\{\w+:-([^{}$]*)\}$`)
+
 // restart is its policy: constant waits, counted over the whole run. No policy
 // is no restart.
 func (p *pc) restart(q *pcProcess) []arg {
@@ -134,13 +137,24 @@ func (p *pc) restart(q *pcProcess) []arg {
 			p.unknown(e, "", q.foreign)
 		}
 	}
-	kind := map[string]string{"always": "restart.always", "on_failure": "restart.on_failure"}[a.get("restart").str()]
-	switch r := a.get("restart").str(); {
-	case kind != "":
-	case r == "exit_on_failure":
+	r := a.get("restart").str()
+	if m := withDefault.FindStringSubmatch(r); m != nil {
+		p.warn(a.get("restart").line, "restart of %s is %s there; here it is %s", q.foreign, r, m[1])
+		r = m[1]
+	}
+	kind := ""
+	switch r {
+	case "always":
+		kind = "restart.always"
+	case "on_failure":
+		kind = "restart.on_failure"
+	case "", "no", "false":
+		return []arg{kw("restart", call("restart.never"))}
+	case "exit_on_failure":
 		p.warn(a.line, "%s ends everything when it fails there; here it is shown as failed, and the others go on", q.foreign)
-		fallthrough
+		return []arg{kw("restart", call("restart.never"))}
 	default:
+		p.warn(a.get("restart").line, "restart of %s is %q, which is not known: it is never restarted", q.foreign, r)
 		return []arg{kw("restart", call("restart.never"))}
 	}
 	wait := 1
