@@ -35,7 +35,7 @@ func (p *project) tmux(cols, rows int, vars ...string) *tmux {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	m := &tmux{project: p, socket: filepath.Join(dir, "s"), shell: "env PS1='> ' " + strings.Join(vars, " ") + " bash --norc --noprofile"}
+	m := &tmux{project: p, socket: filepath.Join(dir, "s"), shell: "env -u CI -u GITHUB_ACTIONS -u NO_COLOR PS1='> ' " + strings.Join(vars, " ") + " bash --norc --noprofile"}
 	p.t.Cleanup(func() {
 		m.do("kill-server")
 		os.RemoveAll(dir)
