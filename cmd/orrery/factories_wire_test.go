@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -284,14 +285,28 @@ func amqpPut(i *instance, value string) error {
 	return a.err
 }
 
-// amqpGet looks at the first message; as it is not acknowledged, it stays.
-func amqpGet(i *instance) (string, error) {
+var errNoMessage = errors.New("the queue has no message")
+
+// amqpGet looks at the first message. As it is not acknowledged, it stays: it is there for the next one when the server has noticed that this
+// connection is closed.
+func amqpGet(i *instance) (text string, err error) {
+	await(func() bool {
+		text, err = amqpLook(i)
+		return !errors.Is(err, errNoMessage)
+	})
+	return text, err
+}
+
+func amqpLook(i *instance) (string, error) {
 	a, err := i.amqp()
 	if err != nil {
 		return "", err
 	}
 	defer a.Close()
-	a.call(1, "\x00\x3c\x00\x46\x00\x00\x04kept\x00", "\x00\x3c\x00\x47")
+	a.frame(1, 1, "\x00\x3c\x00\x46\x00\x00\x04kept\x00")
+	if strings.HasPrefix(a.read("\x00\x3c\x00"), "\x00\x3c\x00\x48") {
+		return "", errNoMessage
+	}
 	a.read("\x00\x3c")
 	return a.read(""), a.err
 }
